@@ -1,0 +1,197 @@
+package image
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/toolset"
+)
+
+func storePath(t *testing.T, name string) nix.StorePath {
+	t.Helper()
+	p, err := nix.ParseStorePathBase(strings.Repeat("0", 32) + "-" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func write(t *testing.T, file, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func imageFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "rootfs/etc/passwd"), "root", 0o644)
+	write(t, filepath.Join(dir, "rootfs/etc/run.sh"), "#!", 0o755)
+	write(t, filepath.Join(dir, "bin/export-profile"), "#!", 0o644)
+	if err := os.Symlink("passwd", filepath.Join(dir, "rootfs/etc/users")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestRootFiles(t *testing.T) {
+	bash, coreutils, src := storePath(t, "bash-5"), storePath(t, "coreutils-9"), storePath(t, "nixpkgs-src")
+	db := filepath.Join(t.TempDir(), "db.sqlite")
+	write(t, db, "db", 0o600)
+	files, err := Root{
+		Image: imageFolder(t),
+		Set: toolset.Toolset{
+			Files:       map[string]string{"/etc/os-release": "NAME=x"},
+			Links:       map[string]string{"/bin/sh": bash.String() + "/bin/sh"},
+			Directories: map[string]string{"/tmp": "1777"},
+		},
+		Inventory: Inventory{Tools: []InventoryTool{
+			{Path: bash, Files: []string{"bin/bash", "bin/env", "bin/export-profile", "share/man"}},
+			{Path: coreutils, Files: []string{"bin/env", "share/man/env.1"}},
+		}},
+		Roots:    []nix.StorePath{bash, src},
+		Database: db,
+	}.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]string)
+	for _, f := range files {
+		text := f.Target
+		if f.Dir || f.Target == "" {
+			text = os.FileMode(f.Mode).String()
+		}
+		if f.Path != InventoryPath {
+			got[f.Path] = text
+		}
+	}
+	at := func(p nix.StorePath, name string) string { return p.String() + "/" + name }
+	want := map[string]string{
+		"/etc/passwd":     "-rw-r--r--",
+		"/etc/run.sh":     "-rwxr-xr-x",
+		"/etc/users":      "passwd",
+		"/etc/os-release": "-rw-r--r--",
+		"/bin/sh":         at(bash, "bin/sh"),
+		"/tmp":            os.FileMode(0o1777).String(),
+		// The image's own script wins over a tool's, the first tool over the second,
+		// and nothing is put below a link.
+		"/run/profile/bin/export-profile":             "-rwxr-xr-x",
+		"/run/profile/bin/bash":                       at(bash, "bin/bash"),
+		"/run/profile/bin/env":                        at(bash, "bin/env"),
+		"/run/profile/share/man":                      at(bash, "share/man"),
+		"/nix/store":                                  "-rwxr-xr-x",
+		"/nix/var/nix/db/db.sqlite":                   "-rw-r--r--",
+		"/nix/var/nix/db/schema":                      "-rw-r--r--",
+		"/nix/var/nix/gcroots/factory/" + bash.Base(): bash.String(),
+		"/nix/var/nix/gcroots/factory/" + src.Base():  src.String(),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Files() mismatch (-want +got):\n%s", diff)
+	}
+	if _, err := (layers.Packer{Dir: t.TempDir()}).Files(files, ""); err != nil {
+		t.Errorf("the files do not fit together: %v", err)
+	}
+}
+
+func TestRootFilesRefusesABadMode(t *testing.T) {
+	for _, mode := range []string{"", "rwx", "0999", "177777"} {
+		_, err := Root{Image: imageFolder(t), Set: toolset.Toolset{Directories: map[string]string{"/tmp": mode}}}.Files()
+		if err == nil || !strings.Contains(err.Error(), "/tmp") {
+			t.Errorf("mode %q: Files() = %v, want an error that names /tmp", mode, err)
+		}
+	}
+}
+
+func facts(t *testing.T) Facts {
+	return Facts{
+		Channel: "nixos-26.05", Rev: strings.Repeat("ab", 20), Date: time.Date(2026, 5, 31, 12, 0, 0, 0, time.FixedZone("", 7200)),
+		Version: "26.05", Recipe: "sha256:1", NarHash: nix.Hash{1}, Repository: "NixOS/nixpkgs",
+	}
+}
+
+func TestAssembleAndIndex(t *testing.T) {
+	layer, err := layers.Packer{Dir: t.TempDir()}.Files([]layers.File{{Path: "/a", Mode: 0o644}}, "files")
+	if err != nil {
+		t.Fatal(err)
+	}
+	system, err := config.ParseSystem("aarch64-linux")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := Settings{
+		System: system, Env: map[string]string{"PATH": "/bin", "A": "b"}, Cmd: []string{"sh"}, WorkDir: "/root",
+		Tools: []ToolFact{{Name: "nix", Version: "2.31", Path: "/nix/store/x"}},
+	}
+	img, err := Assemble(facts(t), settings, []*layers.Layer{layer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"A=b", "PATH=/bin"}, conf.Config.Env); diff != "" {
+		t.Errorf("Env mismatch (-want +got):\n%s", diff)
+	}
+	labels := map[string]string{
+		"org.opencontainers.image.title":                 "nixpkgs-nixos-26.05",
+		"org.opencontainers.image.description":           "Nix, Cachix, Attic and the nixpkgs of nixos-26.05 at abababababab",
+		"org.opencontainers.image.source":                "https://github.com/nixpkgs-factory/factory",
+		"org.opencontainers.image.url":                   "https://github.com/NixOS/nixpkgs/tree/" + strings.Repeat("ab", 20),
+		"org.opencontainers.image.version":               "26.05.20260531.abababababab",
+		"org.opencontainers.image.revision":              strings.Repeat("ab", 20),
+		"org.opencontainers.image.created":               "2026-05-31T10:00:00Z",
+		"org.opencontainers.image.licenses":              "MIT",
+		"io.github.nixpkgs-factory.channel":              "nixos-26.05",
+		"io.github.nixpkgs-factory.recipe":               "sha256:1",
+		"io.github.nixpkgs-factory.system":               "aarch64-linux",
+		"io.github.nixpkgs-factory.nixpkgs.sha256":       "0000000000000000000000000000000000000000000000000001",
+		"io.github.nixpkgs-factory.nixpkgs.narHash":      "sha256-AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"io.github.nixpkgs-factory.nixpkgs.lastModified": "1780221600",
+		"io.github.nixpkgs-factory.tools":                `[{"name":"nix","version":"2.31","path":"/nix/store/x"}]`,
+	}
+	if diff := cmp.Diff(labels, conf.Config.Labels); diff != "" {
+		t.Errorf("labels mismatch (-want +got):\n%s", diff)
+	}
+	index, err := Index(facts(t), []Part{{system, img}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Index(index); err != nil {
+		t.Error(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := manifest.Manifests[0].Platform; p.OS != "linux" || p.Architecture != "arm64" {
+		t.Errorf("platform %v, want linux/arm64", p)
+	}
+	if manifest.Annotations[RecipeLabel] != "sha256:1" || manifest.Annotations[SystemLabel] != "" {
+		t.Errorf("annotations of the index: %v", manifest.Annotations)
+	}
+}
+
+func TestListed(t *testing.T) {
+	got := Listed([]string{"share/man/a", "lib/x", "bin/b", "bin", "nix-support/x", "etc/ssl/c", "sbin/d"})
+	if diff := cmp.Diff([]string{"bin/b", "etc/ssl/c", "share/man/a"}, got); diff != "" {
+		t.Errorf("Listed() mismatch (-want +got):\n%s", diff)
+	}
+	if data, _ := json.Marshal(Listed(nil)); string(data) != "[]" {
+		t.Errorf("Listed(nil) is %s in JSON, want []", data)
+	}
+}

@@ -1,0 +1,191 @@
+package image
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nixdb"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
+	"github.com/nixpkgs-factory/factory/internal/toolset"
+)
+
+const (
+	// InventoryPath is where an image keeps its inventory.
+	InventoryPath = "/nix/var/nix/factory/image.json"
+
+	profileDir = "/run/profile"
+	gcrootsDir = "/nix/var/nix/gcroots/factory"
+	dbDir      = "/nix/var/nix/db"
+)
+
+// linked are the folders of a tool whose files appear below /run/profile.
+var linked = []string{"bin/", "etc/", "share/"}
+
+// Inventory is the image's own list of what was put into it. The next build
+// reads it to learn a tool's files without its NAR.
+type Inventory struct {
+	Channel string          `json:"channel"`
+	Rev     string          `json:"rev"`
+	System  string          `json:"system"`
+	Recipe  string          `json:"recipe"`
+	Sources []nix.StorePath `json:"sources"`
+	Tools   []InventoryTool `json:"tools"`
+	Missing []string        `json:"missing"`
+}
+
+// InventoryTool is a tool and its linked files, relative to Path.
+type InventoryTool struct {
+	Attr    string        `json:"attr"`
+	Name    string        `json:"name"`
+	Version string        `json:"version"`
+	Path    nix.StorePath `json:"path"`
+	Files   []string      `json:"files"`
+}
+
+// Listed keeps those of a store object's files that are linked below
+// /run/profile, sorted.
+func Listed(files []string) []string {
+	kept := []string{}
+	for _, f := range files {
+		if slices.ContainsFunc(linked, func(dir string) bool { return strings.HasPrefix(f, dir) }) {
+			kept = append(kept, f)
+		}
+	}
+	slices.Sort(kept)
+	return kept
+}
+
+// Root is what the root file system's layer is made of.
+type Root struct {
+	Image     string // image folder
+	Set       toolset.Toolset
+	Inventory Inventory
+	Roots     []nix.StorePath // protected from garbage collection
+	Database  string          // file with the Nix database
+}
+
+// Files returns the entries of the root file system: the image folder's rootfs
+// and scripts, what image.nix asks for, the tools' links, the Nix database and
+// the garbage collector roots.
+func (r Root) Files() ([]layers.File, error) {
+	var files []layers.File
+	for _, part := range []struct{ dir, to string }{{"rootfs", ""}, {"bin", profileDir + "/bin"}} {
+		more, err := folder(r.Image, part.dir, part.to)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, more...)
+	}
+	asked, err := r.asked()
+	if err != nil {
+		return nil, err
+	}
+	inventory, err := json.MarshalIndent(r.Inventory, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, asked...)
+	files = append(files, r.profile(files)...)
+	files = append(files,
+		layers.File{Path: "/nix/store", Dir: true, Mode: 0o755},
+		layers.File{Path: dbDir + "/db.sqlite", Mode: 0o644, From: r.Database},
+		layers.File{Path: dbDir + "/schema", Mode: 0o644, Data: []byte(nixdb.Schema)},
+		layers.File{Path: InventoryPath, Mode: 0o644, Data: append(inventory, '\n')},
+	)
+	for _, p := range r.Roots {
+		files = append(files, layers.File{Path: gcrootsDir + "/" + p.Base(), Target: p.String()})
+	}
+	return files, nil
+}
+
+// folder returns the entries of a sub-folder of the image folder, below to.
+func folder(image, part, to string) ([]layers.File, error) {
+	var files []layers.File
+	root := filepath.Join(image, part)
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == root || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		f := layers.File{Path: path.Join("/", to, filepath.ToSlash(rel)), Mode: 0o644, From: name}
+		if d.Type() == fs.ModeSymlink {
+			f.From = ""
+			f.Target, err = os.Readlink(name)
+			files = append(files, f)
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if recipe.Executable(path.Join(part, filepath.ToSlash(rel)), info) {
+			f.Mode = 0o755
+		}
+		files = append(files, f)
+		return nil
+	})
+	return files, err
+}
+
+// asked returns the files, links and folders that image.nix names.
+func (r Root) asked() ([]layers.File, error) {
+	var files []layers.File
+	for _, name := range slices.Sorted(maps.Keys(r.Set.Files)) {
+		files = append(files, layers.File{Path: name, Mode: 0o644, Data: []byte(r.Set.Files[name])})
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Set.Links)) {
+		files = append(files, layers.File{Path: name, Target: r.Set.Links[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Set.Directories)) {
+		mode, err := strconv.ParseInt(r.Set.Directories[name], 8, 32)
+		if err != nil || mode > 0o7777 {
+			return nil, fmt.Errorf("image.nix: directories.%q: want an octal mode, not %q", name, r.Set.Directories[name])
+		}
+		files = append(files, layers.File{Path: name, Dir: true, Mode: mode})
+	}
+	return files, nil
+}
+
+// profile returns the links below /run/profile. Where two tools have the same
+// file, the one named first wins; what had lies there already wins over both.
+func (r Root) profile(had []layers.File) []layers.File {
+	taken := make(map[string]bool)
+	for _, f := range had {
+		taken[f.Path] = true
+	}
+	var links []layers.File
+	for _, tool := range r.Inventory.Tools {
+		for _, name := range tool.Files {
+			at := profileDir + "/" + name
+			if taken[at] || below(taken, at) {
+				continue
+			}
+			taken[at] = true
+			links = append(links, layers.File{Path: at, Target: tool.Path.String() + "/" + name})
+		}
+	}
+	return links
+}
+
+// below tells whether a file or link stands where the path wants a folder.
+func below(taken map[string]bool, at string) bool {
+	for dir := path.Dir(at); dir != profileDir; dir = path.Dir(dir) {
+		if taken[dir] {
+			return true
+		}
+	}
+	return false
+}

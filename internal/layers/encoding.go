@@ -1,0 +1,89 @@
+package layers
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/pgzip"
+)
+
+// Encoding is how a layer's tar archive is compressed.
+type Encoding string
+
+const (
+	// Gzip is read by every client there is.
+	Gzip Encoding = "gzip"
+	// Zstd is smaller and faster to unpack; clients older than Docker 23
+	// cannot read it.
+	Zstd Encoding = "zstd"
+)
+
+const (
+	// tarFormat changes when the same objects are to give other tar bytes.
+	tarFormat = 1
+
+	gzipLevel = 6
+	gzipBlock = 1 << 20
+
+	// Versions of the compressors: another version may give other bytes.
+	// A test holds them against go.mod.
+	pgzipVersion    = "v1.3.0"
+	compressVersion = "v1.20.3"
+)
+
+// Identity names everything that decides how a tar archive's content becomes a
+// layer's bytes. It is part of every layer's key and of the recipe.
+func (e Encoding) Identity() string {
+	switch e {
+	case Zstd:
+		return fmt.Sprintf("tar=%d zstd=klauspost/compress@%s level=default", tarFormat, compressVersion)
+	default:
+		return fmt.Sprintf("tar=%d gzip=klauspost/pgzip@%s+compress@%s level=%d block=%d",
+			tarFormat, pgzipVersion, compressVersion, gzipLevel, gzipBlock)
+	}
+}
+
+// MediaType returns the media type of a layer in this encoding.
+func (e Encoding) MediaType() types.MediaType {
+	if e == Zstd {
+		return types.OCILayerZStd
+	}
+	return types.OCILayer
+}
+
+// compress returns a writer that compresses into w. Its output depends on what
+// is written, not on how it is cut into writes nor on the number of processors.
+func (e Encoding) compress(w io.Writer) (io.WriteCloser, error) {
+	if e == Zstd {
+		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	}
+	z, err := pgzip.NewWriterLevel(w, gzipLevel)
+	if err != nil {
+		return nil, err
+	}
+	if err := z.SetConcurrency(gzipBlock, max(2, runtime.GOMAXPROCS(0))); err != nil {
+		return nil, err
+	}
+	return z, nil
+}
+
+// Decompress opens the tar archive in a layer of the given media type.
+func Decompress(media types.MediaType, r io.Reader) (io.ReadCloser, error) {
+	switch media {
+	case types.OCILayerZStd:
+		d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(128<<20))
+		if err != nil {
+			return nil, err
+		}
+		return d.IOReadCloser(), nil
+	case types.OCILayer, types.DockerLayer:
+		return pgzip.NewReader(r)
+	case types.OCIUncompressedLayer, types.DockerUncompressedLayer:
+		return io.NopCloser(r), nil
+	default:
+		return nil, fmt.Errorf("layer media type %q is not one that the factory reads", media)
+	}
+}

@@ -1,0 +1,167 @@
+// Package layers turns store objects into the layers of an OCI image: groups of
+// store paths (Group, pure) become deterministic, compressed tar archives
+// (Packer), each with a key that says what is in it.
+//
+// The same objects give the same bytes on every machine: owner, modes and times
+// are fixed, entries come in a fixed order, and the compressor and its settings
+// are part of the key. A layer is complete only after every NAR in it was
+// held against its hash; until then nobody sees it.
+package layers
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+)
+
+// Annotations of a layer's descriptor in the image manifest.
+const (
+	// KeyAnnotation holds the layer's key (see Key).
+	KeyAnnotation = "io.github.nixpkgs-factory.layer.key"
+	// PathsAnnotation holds the base names of the store paths in the
+	// layer, separated by spaces.
+	PathsAnnotation = "io.github.nixpkgs-factory.layer.paths"
+)
+
+// Layer is a finished layer. It is a v1.Layer.
+type Layer struct {
+	Key       string   // empty for the root file system's layer
+	Paths     []string // base names of the store paths in it, in order
+	CreatedBy string   // for the image's history
+
+	digest, diffID v1.Hash
+	size           int64
+	media          types.MediaType
+	open           func() (io.ReadCloser, error) // compressed bytes
+	remote         v1.Layer                      // set for a layer that a registry has
+	inflate        func(io.Reader) (io.ReadCloser, error)
+
+	// Listings holds the files and links of the store objects whose
+	// listing was asked for when the layer was packed.
+	Listings map[nix.StorePath][]string
+}
+
+// Found returns the layer that a registry already has. Its bytes are read from
+// there only if another destination needs them.
+func Found(key string, paths []string, layer v1.Layer) (*Layer, error) {
+	l := &Layer{Key: key, Paths: paths, CreatedBy: createdBy(paths), open: layer.Compressed, remote: layer}
+	var err error
+	if l.digest, err = layer.Digest(); err != nil {
+		return nil, err
+	}
+	if l.diffID, err = layer.DiffID(); err != nil {
+		return nil, err
+	}
+	if l.size, err = layer.Size(); err != nil {
+		return nil, err
+	}
+	if l.media, err = layer.MediaType(); err != nil {
+		return nil, err
+	}
+	l.inflate = func(io.Reader) (io.ReadCloser, error) { return layer.Uncompressed() }
+	return l, nil
+}
+
+// Blob returns the layer in the form that pushes best: a layer that a registry
+// has can be mounted there into another repository.
+func (l *Layer) Blob() v1.Layer {
+	if l.remote != nil {
+		return l.remote
+	}
+	return l
+}
+
+// Reused tells whether the layer was not made but found in a registry.
+func (l *Layer) Reused() bool { return l.remote != nil }
+
+// Digest returns the digest of the compressed bytes.
+func (l *Layer) Digest() (v1.Hash, error) { return l.digest, nil }
+
+// DiffID returns the digest of the tar archive.
+func (l *Layer) DiffID() (v1.Hash, error) { return l.diffID, nil }
+
+// Size returns the number of compressed bytes.
+func (l *Layer) Size() (int64, error) { return l.size, nil }
+
+// MediaType returns the OCI media type that names the compression.
+func (l *Layer) MediaType() (types.MediaType, error) { return l.media, nil }
+
+// Compressed opens the layer's blob.
+func (l *Layer) Compressed() (io.ReadCloser, error) { return l.open() }
+
+// Uncompressed opens the tar archive.
+func (l *Layer) Uncompressed() (io.ReadCloser, error) {
+	rc, err := l.open()
+	if err != nil {
+		return nil, err
+	}
+	inner, err := l.inflate(rc)
+	if err != nil {
+		rc.Close()
+		return nil, err
+	}
+	return closeBoth{inner, rc}, nil
+}
+
+// Annotations returns what the manifest's descriptor says of the layer.
+func (l *Layer) Annotations() map[string]string {
+	if l.Key == "" {
+		return nil
+	}
+	return map[string]string{KeyAnnotation: l.Key, PathsAnnotation: strings.Join(l.Paths, " ")}
+}
+
+type closeBoth struct {
+	io.ReadCloser
+	under io.Closer
+}
+
+func (c closeBoth) Close() error {
+	err := c.ReadCloser.Close()
+	if under := c.under.Close(); err == nil {
+		err = under
+	}
+	return err
+}
+
+// Key returns the key of the layer that holds objects in this order, in this
+// encoding: "sha256:" and 64 hex digits over one line for the encoding and one
+// line for each object with its base name, NAR hash and NAR size. None of these
+// can hold a space or a newline.
+func Key(encoding Encoding, objects []nix.PathInfo) string {
+	return key(encoding.Identity(), objects)
+}
+
+// LinkedKey is Key for the layer that Linked packs.
+func LinkedKey(encoding Encoding, objects []nix.PathInfo) string {
+	return key(encoding.Identity()+" linked", objects)
+}
+
+func key(identity string, objects []nix.PathInfo) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n", identity)
+	for _, o := range objects {
+		fmt.Fprintf(h, "%s %s %d\n", o.Path.Base(), o.NarHash.Base16(), o.NarSize)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+func baseNames(objects []nix.PathInfo) []string {
+	names := make([]string, len(objects))
+	for i, o := range objects {
+		names[i] = o.Path.Base()
+	}
+	return names
+}
+
+func openFile(path string) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) { return os.Open(path) }
+}

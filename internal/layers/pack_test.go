@@ -1,0 +1,393 @@
+package layers
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nar"
+)
+
+// memory holds NARs by path; an answer is taken from the front of its list
+// until one is left.
+type memory map[nix.StorePath][][]byte
+
+func (m memory) NAR(_ context.Context, info nix.PathInfo) (io.ReadCloser, error) {
+	answers := m[info.Path]
+	if len(answers) > 1 {
+		m[info.Path] = answers[1:]
+	}
+	return io.NopCloser(bytes.NewReader(answers[0])), nil
+}
+
+type entry struct {
+	nar.Entry
+	content string
+}
+
+func file(path, content string) entry {
+	return entry{nar.Entry{Path: path, Kind: nar.Regular, Size: int64(len(content))}, content}
+}
+
+func dir(path string) entry { return entry{Entry: nar.Entry{Path: path, Kind: nar.Directory}} }
+
+func link(path, target string) entry {
+	return entry{Entry: nar.Entry{Path: path, Kind: nar.Symlink, Target: target}}
+}
+
+func exec(e entry) entry { e.Executable = true; return e }
+
+// packed returns a NAR of the entries and its object.
+func packed(t testing.TB, seed int, name string, entries ...entry) (nix.PathInfo, []byte) {
+	t.Helper()
+	var b bytes.Buffer
+	w := nar.NewWriter(&b)
+	for _, e := range entries {
+		if err := w.WriteEntry(e.Entry); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, e.content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	info := object(t, seed, name, int64(b.Len()))
+	info.NarHash = nix.Hash(sha256.Sum256(b.Bytes()))
+	return info, b.Bytes()
+}
+
+func listTar(t testing.TB, l v1.Layer) []string {
+	t.Helper()
+	rc, err := l.Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rc.Close()
+	var list []string
+	r := tar.NewReader(rc)
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := fmt.Sprintf("%c %04o %s", h.Typeflag, h.Mode, h.Name)
+		if h.Linkname != "" {
+			line += " -> " + h.Linkname
+		}
+		if len(content) > 0 {
+			line += " = " + string(content)
+		}
+		if h.Uid != 0 || h.Gid != 0 || h.Uname != "" || h.Gname != "" || h.ModTime.Unix() != 1 {
+			line += fmt.Sprintf(" (uid %d gid %d %q %q time %v)", h.Uid, h.Gid, h.Uname, h.Gname, h.ModTime)
+		}
+		list = append(list, line)
+	}
+}
+
+func TestObjects(t *testing.T) {
+	tool, toolNAR := packed(t, 1, "tool-1.0", dir(""), dir("bin"), link("bin/t", "tool"), exec(file("bin/tool", "#!x")), file("note", ""))
+	lone, loneNAR := packed(t, 2, "lone", file("", "text"))
+	for _, encoding := range []Encoding{Gzip, Zstd} {
+		t.Run(string(encoding), func(t *testing.T) {
+			p := Packer{Dir: t.TempDir(), Encoding: encoding}
+			nars := memory{tool.Path: {toolNAR}, lone.Path: {loneNAR}}
+			layer, err := p.Objects(t.Context(), nars, []nix.PathInfo{tool, lone}, map[nix.StorePath]bool{tool.Path: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := "nix/store/" + tool.Path.Base()
+			want := []string{
+				"5 0755 nix/", "5 0755 nix/store/",
+				"5 0555 " + at + "/", "5 0555 " + at + "/bin/",
+				"2 0777 " + at + "/bin/t -> tool", "0 0555 " + at + "/bin/tool = #!x", "0 0444 " + at + "/note",
+				"0 0444 nix/store/" + lone.Path.Base() + " = text",
+			}
+			if diff := cmp.Diff(want, listTar(t, layer)); diff != "" {
+				t.Errorf("archive mismatch (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{"bin/t", "bin/tool", "note"}, layer.Listings[tool.Path]); diff != "" {
+				t.Errorf("listing mismatch (-want +got):\n%s", diff)
+			}
+			if layer.Listings[lone.Path] != nil {
+				t.Errorf("listing of an object that was not asked for: %v", layer.Listings[lone.Path])
+			}
+			checkDigests(t, layer)
+		})
+	}
+}
+
+// checkDigests holds a layer's digests and size against its bytes.
+func checkDigests(t *testing.T, l v1.Layer) {
+	t.Helper()
+	for _, c := range []struct {
+		what string
+		open func() (io.ReadCloser, error)
+		want func() (v1.Hash, error)
+	}{{"digest", l.Compressed, l.Digest}, {"diffID", l.Uncompressed, l.DiffID}} {
+		rc, err := c.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, n, err := v1.SHA256(rc)
+		rc.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, _ := c.want(); got != want {
+			t.Errorf("%s is %s, the bytes give %s", c.what, want, got)
+		}
+		if size, _ := l.Size(); c.what == "digest" && n != size {
+			t.Errorf("size is %d, want %d", size, n)
+		}
+	}
+}
+
+func TestObjectsRefusesWhatDoesNotFit(t *testing.T) {
+	good, goodNAR := packed(t, 1, "good", dir(""), file("a", "aaaa"))
+	tests := []struct {
+		name string
+		nar  []byte
+		want string
+	}{
+		{"another hash", bytes.Replace(goodNAR, []byte("aaaa"), []byte("bbbb"), 1), "NAR hash is"},
+		{"truncated", goodNAR[:len(goodNAR)-16], "EOF"},
+		{"too long", append(bytes.Clone(goodNAR), make([]byte, 8)...), good.Path.Base()},
+		{"no NAR", []byte(strings.Repeat("x", len(goodNAR))), good.Path.Base()},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := Packer{Dir: t.TempDir()}
+			_, err := p.Objects(t.Context(), memory{good.Path: {tt.nar}}, []nix.PathInfo{good}, nil)
+			var corrupt *CorruptError
+			if !errors.As(err, &corrupt) || corrupt.Path != good.Path || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Objects() = %v, want a CorruptError for %s with %q", err, good.Path, tt.want)
+			}
+			wantEmpty(t, p.Dir)
+		})
+	}
+}
+
+func wantEmpty(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range left {
+		t.Errorf("left behind: %s", e.Name())
+	}
+}
+
+func TestObjectsFetchesACorruptNAROnceMore(t *testing.T) {
+	good, goodNAR := packed(t, 1, "good", dir(""), file("a", "aaaa"))
+	bad := bytes.Replace(goodNAR, []byte("aaaa"), []byte("bbbb"), 1)
+	p := Packer{Dir: t.TempDir()}
+	if _, err := p.Objects(t.Context(), memory{good.Path: {bad, goodNAR}}, []nix.PathInfo{good}, nil); err != nil {
+		t.Errorf("one corrupt answer, then a good one: %v", err)
+	}
+	if _, err := p.Objects(t.Context(), memory{good.Path: {bad, bad, goodNAR}}, []nix.PathInfo{good}, nil); err == nil {
+		t.Error("two corrupt answers: no error")
+	}
+}
+
+func TestObjectsRefusesWhiteouts(t *testing.T) {
+	evil, evilNAR := packed(t, 1, "evil", dir(""), file(".wh.passwd", ""))
+	p := Packer{Dir: t.TempDir()}
+	_, err := p.Objects(t.Context(), memory{evil.Path: {evilNAR}}, []nix.PathInfo{evil}, nil)
+	if err == nil || !strings.Contains(err.Error(), ".wh.passwd") {
+		t.Errorf("Objects() = %v, want an error that names .wh.passwd", err)
+	}
+	wantEmpty(t, p.Dir)
+}
+
+// compressible returns n bytes of text with repetitions near and far.
+func compressible(n int) string {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var b strings.Builder
+	for b.Len() < n {
+		fmt.Fprintf(&b, "{ pkgs%d = import ./%d.nix; version = \"%d\"; }\n", rng.IntN(100), rng.IntN(5000), rng.Uint64())
+	}
+	return b.String()[:n]
+}
+
+func TestTheSameBytesWhateverTheMachine(t *testing.T) {
+	big, bigNAR := packed(t, 1, "big", dir(""), file("text", compressible(12<<20)))
+	for _, encoding := range []Encoding{Gzip, Zstd} {
+		var want v1.Hash
+		for round, procs := range []int{1, 2, 7, 2, 1} {
+			old := runtime.GOMAXPROCS(procs)
+			layer, err := Packer{Dir: t.TempDir(), Encoding: encoding}.Objects(t.Context(), memory{big.Path: {bigNAR}}, []nix.PathInfo{big}, nil)
+			runtime.GOMAXPROCS(old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if round == 0 {
+				want = layer.digest
+			} else if layer.digest != want {
+				t.Errorf("%s with %d processors: digest %s, with one %s", encoding, procs, layer.digest, want)
+			}
+		}
+	}
+}
+
+// A change of these digests changes the digest of every image: then tarFormat
+// or the versions in Identity must change, too.
+func TestPinnedDigests(t *testing.T) {
+	tool, toolNAR := packed(t, 1, "tool-1.0", dir(""), dir("bin"), exec(file("bin/tool", "#!x")), file("text", compressible(3<<20)))
+	for encoding, want := range map[Encoding]string{
+		Gzip: "8cb5c1c23bc835f5087bbebd97258695006e300cf95c4205b337edf981e5ec75",
+		Zstd: "046caedf717a38a0ac3d98d7e7592ea24dbca69310e6181d3330992e7ef64801",
+	} {
+		layer, err := Packer{Dir: t.TempDir(), Encoding: encoding}.Objects(t.Context(), memory{tool.Path: {toolNAR}}, []nix.PathInfo{tool}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if layer.digest.Hex != want {
+			t.Errorf("%s: digest %s, want %s", encoding, layer.digest.Hex, want)
+		}
+	}
+}
+
+func TestVersionsAreThoseOfGoMod(t *testing.T) {
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for module, want := range map[string]string{
+		"github.com/klauspost/pgzip":    pgzipVersion,
+		"github.com/klauspost/compress": compressVersion,
+	} {
+		m := regexp.MustCompile(regexp.QuoteMeta(module) + ` (v\S+)`).FindSubmatch(mod)
+		if m == nil || string(m[1]) != want {
+			t.Errorf("%s: Identity says %s, go.mod says %s", module, want, m)
+		}
+	}
+}
+
+func TestKeyVariesWithEveryInput(t *testing.T) {
+	a, _ := packed(t, 1, "a", file("", "1"))
+	b, _ := packed(t, 2, "b", file("", "2"))
+	otherHash, otherSize := a, a
+	otherHash.NarHash = b.NarHash
+	otherSize.NarSize++
+	keys := map[string]string{
+		"a b":        Key(Gzip, []nix.PathInfo{a, b}),
+		"b a":        Key(Gzip, []nix.PathInfo{b, a}),
+		"a":          Key(Gzip, []nix.PathInfo{a}),
+		"other hash": Key(Gzip, []nix.PathInfo{otherHash}),
+		"other size": Key(Gzip, []nix.PathInfo{otherSize}),
+		"zstd":       Key(Zstd, []nix.PathInfo{a}),
+		"linked":     LinkedKey(Gzip, []nix.PathInfo{a}),
+		"zstd link":  LinkedKey(Zstd, []nix.PathInfo{a}),
+	}
+	seen := make(map[string]string)
+	for name, key := range keys {
+		if other, ok := seen[key]; ok {
+			t.Errorf("%s and %s have the same key", name, other)
+		}
+		seen[key] = name
+	}
+}
+
+type walker []entry
+
+func (w walker) Walk(fn func(nar.Entry, io.Reader) error) error {
+	for _, e := range w {
+		if err := fn(e.Entry, strings.NewReader(e.content)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestLinked(t *testing.T) {
+	tree := walker{dir(""), dir("lib"), exec(file("lib/run", "go")), link("lib/up", "../x"), file("x", "1")}
+	first, _ := packed(t, 1, "nixpkgs-src", tree...)
+	second := object(t, 2, "source", first.NarSize)
+	second.NarHash = first.NarHash
+	layer, err := Packer{Dir: t.TempDir()}.Linked(tree, []nix.PathInfo{first, second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := "nix/store/"+first.Path.Base(), "nix/store/"+second.Path.Base()
+	want := []string{
+		"5 0755 nix/", "5 0755 nix/store/",
+		"5 0555 " + a + "/", "5 0555 " + a + "/lib/", "0 0555 " + a + "/lib/run = go", "2 0777 " + a + "/lib/up -> ../x", "0 0444 " + a + "/x = 1",
+		"5 0555 " + b + "/", "5 0555 " + b + "/lib/", "1 0555 " + b + "/lib/run -> " + a + "/lib/run", "2 0777 " + b + "/lib/up -> ../x", "1 0444 " + b + "/x -> " + a + "/x",
+	}
+	if diff := cmp.Diff(want, listTar(t, layer)); diff != "" {
+		t.Errorf("archive mismatch (-want +got):\n%s", diff)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	layer, err := Packer{Dir: t.TempDir()}.Files([]File{
+		{Path: "/tmp", Dir: true, Mode: 0o1777},
+		{Path: "/etc/passwd", Mode: 0o644, Data: []byte("root")},
+		{Path: "/bin/sh", Target: "/run/profile/bin/sh"},
+		{Path: "/etc-x", Mode: 0o644},
+	}, "files")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"5 0755 bin/", "2 0777 bin/sh -> /run/profile/bin/sh",
+		"5 0755 etc/", "0 0644 etc/passwd = root", "0 0644 etc-x", "5 1777 tmp/",
+	}
+	if diff := cmp.Diff(want, listTar(t, layer)); diff != "" {
+		t.Errorf("archive mismatch (-want +got):\n%s", diff)
+	}
+}
+
+func TestFilesRefusesConflicts(t *testing.T) {
+	for name, files := range map[string][]File{
+		"twice":            {{Path: "/a", Data: []byte("1")}, {Path: "/a", Target: "b"}},
+		"folder and file":  {{Path: "/a", Dir: true, Mode: 0o755}, {Path: "/a"}},
+		"below a file":     {{Path: "/a"}, {Path: "/a/b"}},
+		"relative":         {{Path: "a"}},
+		"not clean":        {{Path: "/a/../b"}},
+		"two folder modes": {{Path: "/a", Dir: true, Mode: 0o700}, {Path: "/a", Dir: true, Mode: 0o755}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := Packer{Dir: t.TempDir()}
+			if _, err := p.Files(files, ""); err == nil {
+				t.Error("no error")
+			}
+			wantEmpty(t, p.Dir)
+		})
+	}
+}
+
+func BenchmarkLinked(b *testing.B) {
+	tree := walker{dir(""), file("text", compressible(64<<20))}
+	first, _ := packed(b, 1, "nixpkgs-src", tree...)
+	b.SetBytes(64 << 20)
+	for b.Loop() {
+		if _, err := (Packer{Dir: b.TempDir()}).Linked(tree, []nix.PathInfo{first}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

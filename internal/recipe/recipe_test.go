@@ -1,0 +1,100 @@
+package recipe
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func write(t *testing.T, file, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(file)
+	if err := os.WriteFile(file, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func folder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "image.nix"), "{ }", 0o644)
+	write(t, filepath.Join(dir, "rootfs/etc/passwd"), "root", 0o644)
+	write(t, filepath.Join(dir, "bin/tool"), "#!/bin/sh", 0o755)
+	if err := os.Symlink("passwd", filepath.Join(dir, "rootfs/etc/users")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+var settings = Settings{Systems: []string{"x86_64-linux"}, SourceNames: []string{"nixpkgs-src"}, Encoding: "gzip"}
+
+func digest(t *testing.T, dir string, s Settings) string {
+	t.Helper()
+	d, err := Digest(dir, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestDigestDoesNotDependOnTheMachine(t *testing.T) {
+	a, b := folder(t), folder(t)
+	write(t, filepath.Join(b, "rootfs/etc/passwd"), "root", 0o600) // another umask
+	if err := os.Chtimes(filepath.Join(b, "image.nix"), time.Unix(1, 0), time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(b, "README.md"), "not part of the image", 0o644)
+	if x, y := digest(t, a, settings), digest(t, b, settings); x != y {
+		t.Errorf("two folders with the same content: %s and %s", x, y)
+	}
+}
+
+func TestDigestVariesWithEveryInput(t *testing.T) {
+	want := digest(t, folder(t), settings)
+	folders := map[string]func(dir string){
+		"content":    func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/passwd"), "toor", 0o644) },
+		"image.nix":  func(dir string) { write(t, filepath.Join(dir, "image.nix"), "{  }", 0o644) },
+		"script":     func(dir string) { write(t, filepath.Join(dir, "bin/tool"), "#!/bin/bash", 0o755) },
+		"executable": func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/passwd"), "root", 0o755) },
+		"new file":   func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/group"), "", 0o644) },
+		"moved file": func(dir string) {
+			os.Rename(filepath.Join(dir, "rootfs/etc/passwd"), filepath.Join(dir, "rootfs/passwd"))
+		},
+		"link target": func(dir string) {
+			link := filepath.Join(dir, "rootfs/etc/users")
+			os.Remove(link)
+			os.Symlink("group", link)
+		},
+	}
+	for name, change := range folders {
+		dir := folder(t)
+		change(dir)
+		if digest(t, dir, settings) == want {
+			t.Errorf("%s: the digest did not change", name)
+		}
+	}
+	for name, s := range map[string]Settings{
+		"systems":  {Systems: []string{"aarch64-linux"}, SourceNames: settings.SourceNames, Encoding: settings.Encoding},
+		"names":    {Systems: settings.Systems, SourceNames: []string{"nixpkgs-src", "source"}, Encoding: settings.Encoding},
+		"encoding": {Systems: settings.Systems, SourceNames: settings.SourceNames, Encoding: "zstd"},
+	} {
+		if digest(t, folder(t), s) == want {
+			t.Errorf("%s: the digest did not change", name)
+		}
+	}
+}
+
+func TestDigestOfAnIncompleteFolder(t *testing.T) {
+	dir := folder(t)
+	os.Remove(filepath.Join(dir, "image.nix"))
+	if _, err := Digest(dir, settings); err == nil {
+		t.Error("no image.nix: no error")
+	}
+}
