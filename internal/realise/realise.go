@@ -1,0 +1,117 @@
+// Package realise builds what no binary cache has, with the Nix of this
+// machine and in its store, and reads the results from there.
+//
+// A Store answers like a binary cache (Info, NAR) for the paths that it has.
+package realise
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/toolset"
+)
+
+// Store is the store of this machine's Nix: the daemon's, or /nix itself where
+// that is writable, or what NIX_REMOTE says.
+type Store struct {
+	Nix nixcli.Nix
+
+	// Caches that Nix may fetch the inputs of a build from. A daemon takes
+	// them only from users it trusts and uses its own otherwise.
+	Substituters []string
+	Keys         []nix.PublicKey
+}
+
+func (s Store) options() []string {
+	keys := make([]string, len(s.Keys))
+	for i, k := range s.Keys {
+		keys[i] = k.String()
+	}
+	return []string{
+		"--option", "substituters", strings.Join(s.Substituters, " "),
+		"--option", "trusted-public-keys", strings.Join(keys, " "),
+	}
+}
+
+// Build realises the tools' outputs. image.nix is evaluated again, this time so
+// that the derivations of these tools are written to the store.
+func (s Store) Build(ctx context.Context, imageFile string, args toolset.Args, tools []toolset.Tool) error {
+	attrs := make([]string, len(tools))
+	for i, t := range tools {
+		attrs[i] = t.Attr
+	}
+	list, err := json.Marshal(attrs)
+	if err != nil {
+		return err
+	}
+	given := args.Strings()
+	names := slices.Sorted(maps.Keys(given))
+	eval := append([]string{"--eval", "--strict", "--json", "--read-write-mode", "-E", fmt.Sprintf(
+		`{ imageFile, attrs, %s }: map (t: t.drvPath) (builtins.filter (t: builtins.elem t.attr (builtins.fromJSON attrs))
+		  (import imageFile { inherit %s; }).tools)`, strings.Join(names, ", "), strings.Join(names, " ")),
+		"--argstr", "imageFile", imageFile, "--argstr", "attrs", string(list)}, s.options()...)
+	for _, name := range names {
+		eval = append(eval, "--argstr", name, given[name])
+	}
+	if _, err := s.Nix.Run(ctx, "nix-instantiate", eval...); err != nil {
+		return err
+	}
+	outputs := append([]string{"--realise"}, s.options()...)
+	for _, t := range tools {
+		outputs = append(outputs, t.DrvPath+"!"+t.Output)
+	}
+	_, err = s.Nix.Run(ctx, "nix-store", outputs...)
+	return err
+}
+
+// Info returns the path info of a valid path. It bears no signature: what was
+// built here is trusted because it was built here.
+func (s Store) Info(ctx context.Context, p nix.StorePath) (nix.PathInfo, error) {
+	info := nix.PathInfo{Path: p, Ultimate: true}
+	hash, err := s.query(ctx, "--hash", p)
+	if err != nil {
+		return info, err
+	}
+	if info.NarHash, err = nix.ParseHash(hash); err != nil {
+		return info, fmt.Errorf("%s: %w", p, err)
+	}
+	size, err := s.query(ctx, "--size", p)
+	if err != nil {
+		return info, err
+	}
+	if info.NarSize, err = strconv.ParseInt(size, 10, 64); err != nil {
+		return info, fmt.Errorf("%s: %w", p, err)
+	}
+	refs, err := s.query(ctx, "--references", p)
+	if err != nil {
+		return info, err
+	}
+	info.References = nix.FindStorePaths(refs)
+	deriver, err := s.query(ctx, "--deriver", p)
+	if err != nil {
+		return info, err
+	}
+	if deriver != "unknown-deriver" {
+		info.Deriver, _ = nix.ParseStorePath(deriver)
+	}
+	return info, nil
+}
+
+func (s Store) query(ctx context.Context, what string, p nix.StorePath) (string, error) {
+	out, err := s.Nix.Run(ctx, "nix-store", "--query", what, p.String())
+	return string(bytes.TrimSpace(out)), err
+}
+
+// NAR streams the NAR of a valid path.
+func (s Store) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error) {
+	return s.Nix.Stream(ctx, "nix-store", "--dump", info.Path.String())
+}
