@@ -1,0 +1,242 @@
+// Package check holds a finished index against itself before a tag points to
+// it: the Nix database against the layers, the closure, the links and the
+// digests.
+//
+// It reads the manifests and the topmost layer of each image, nothing else.
+// That the other layers hold what their keys say was proved when they were
+// made; a key binds a layer to the NAR hashes that the database must have.
+package check
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nixdb"
+)
+
+// Index checks all images of an index. The error joins everything that is
+// wrong. scratch is a folder for the databases, which are removed.
+func Index(index v1.ImageIndex, scratch string) error {
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	var problems []error
+	if len(manifest.Manifests) == 0 {
+		problems = append(problems, errors.New("an index without images"))
+	}
+	for _, desc := range manifest.Manifests {
+		img, err := index.Image(desc.Digest)
+		if err != nil {
+			return err
+		}
+		if err := checkImage(manifest.Annotations, desc, img, scratch); err != nil {
+			problems = append(problems, fmt.Errorf("image %s: %w", desc.Digest, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func checkImage(facts map[string]string, desc v1.Descriptor, img v1.Image, scratch string) error {
+	manifest, err := img.Manifest()
+	if err != nil {
+		return err
+	}
+	conf, err := img.ConfigFile()
+	if err != nil {
+		return err
+	}
+	stack, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	var problems []error
+	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	for _, label := range []string{image.ChannelLabel, image.RevisionLabel, image.RecipeLabel, image.NarHashLabel} {
+		if facts[label] == "" || conf.Config.Labels[label] != facts[label] {
+			add("label %s is %q, the index says %q", label, conf.Config.Labels[label], facts[label])
+		}
+	}
+	if p := desc.Platform; p == nil || p.OS != conf.OS || p.Architecture != conf.Architecture {
+		add("the index says platform %v, the image %s/%s", p, conf.OS, conf.Architecture)
+	}
+	if len(stack) == 0 || len(stack) != len(manifest.Layers) || len(stack) != len(conf.RootFS.DiffIDs) {
+		add("%d layers, %d in the manifest, %d diffIDs", len(stack), len(manifest.Layers), len(conf.RootFS.DiffIDs))
+		return errors.Join(problems...)
+	}
+	for i, layer := range stack {
+		digest, err := layer.Digest()
+		if err != nil {
+			return err
+		}
+		diffID, err := layer.DiffID()
+		if err != nil {
+			return err
+		}
+		if digest != manifest.Layers[i].Digest || diffID != conf.RootFS.DiffIDs[i] {
+			add("layer %d: digest %s and diffID %s, the manifest says %s and %s", i, digest, diffID, manifest.Layers[i].Digest, conf.RootFS.DiffIDs[i])
+		}
+	}
+	root, err := readRoot(stack[len(stack)-1], scratch)
+	if err != nil {
+		return fmt.Errorf("topmost layer: %w", err)
+	}
+	problems = append(problems, root.against(manifest.Layers[:len(stack)-1], conf.Config.Env)...)
+	return errors.Join(problems...)
+}
+
+// root is what the topmost layer says.
+type root struct {
+	objects map[string]nix.PathInfo // by base name, from the database
+	links   map[string]string       // all symbolic links
+	files   map[string]bool
+}
+
+func readRoot(layer v1.Layer, scratch string) (root, error) {
+	r := root{objects: make(map[string]nix.PathInfo), links: make(map[string]string), files: make(map[string]bool)}
+	rc, err := layer.Uncompressed()
+	if err != nil {
+		return r, err
+	}
+	defer rc.Close()
+	archive := tar.NewReader(rc)
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return r, err
+		}
+		name := "/" + strings.TrimSuffix(h.Name, "/")
+		switch h.Typeflag {
+		case tar.TypeSymlink:
+			r.links[name] = h.Linkname
+		case tar.TypeReg:
+			r.files[name] = true
+		}
+		if name == "/nix/var/nix/db/db.sqlite" {
+			if err := r.readDatabase(archive, scratch); err != nil {
+				return r, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	if len(r.objects) == 0 {
+		return r, errors.New("no Nix database, or an empty one")
+	}
+	return r, nil
+}
+
+func (r *root) readDatabase(from io.Reader, scratch string) error {
+	dir, err := os.MkdirTemp(scratch, "check-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "db.sqlite")
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, from)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	infos, err := nixdb.Read(file)
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		r.objects[info.Path.Base()] = info
+	}
+	return nil
+}
+
+// against holds the database against the layers below and the environment.
+func (r root) against(below []v1.Descriptor, env []string) []error {
+	var problems []error
+	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	seen := make(map[string]int)
+	for i, desc := range below {
+		names := strings.Fields(desc.Annotations[layers.PathsAnnotation])
+		objects := make([]nix.PathInfo, 0, len(names))
+		for _, name := range names {
+			seen[name]++
+			info, ok := r.objects[name]
+			if !ok {
+				add("layer %d holds %s, which the database does not know", i, name)
+			}
+			objects = append(objects, info)
+		}
+		if key := desc.Annotations[layers.KeyAnnotation]; !slices.Contains(keys(desc.MediaType, objects), key) {
+			add("layer %d: its key %s is not that of the objects in the database", i, key)
+		}
+	}
+	for _, name := range sortedNames(r.objects) {
+		if n := seen[name]; n != 1 {
+			add("%s is in the database and in %d layers", name, n)
+		}
+		for _, ref := range r.objects[name].References {
+			if _, ok := r.objects[ref.Base()]; !ok {
+				add("%s refers to %s, which is not in the image", name, ref.Base())
+			}
+		}
+	}
+	for _, name := range sortedNames(r.links) {
+		for _, p := range nix.FindStorePaths(r.links[name]) {
+			if _, ok := r.objects[p.Base()]; !ok {
+				add("%s leads to %s, which is not in the image", name, p)
+			}
+		}
+	}
+	for _, variable := range env {
+		for _, p := range nix.FindStorePaths(variable) {
+			if _, ok := r.objects[p.Base()]; !ok {
+				add("the environment names %s, which is not in the image", p)
+			}
+		}
+	}
+	for _, name := range []string{"/nix/var/nix/db/schema", image.InventoryPath, "/etc/passwd"} {
+		if !r.files[name] {
+			add("%s is missing", name)
+		}
+	}
+	for _, name := range []string{"/bin/sh", "/usr/bin/env", "/run/profile/bin/nix"} {
+		if _, ok := r.links[name]; !ok && !r.files[name] {
+			add("%s is missing", path.Clean(name))
+		}
+	}
+	return problems
+}
+
+// keys are the keys that a layer with these objects may have: that of a
+// layer of its own, or of one in which they share their content.
+func keys(media types.MediaType, objects []nix.PathInfo) []string {
+	encoding := layers.Gzip
+	if media == types.OCILayerZStd {
+		encoding = layers.Zstd
+	}
+	return []string{layers.Key(encoding, objects), layers.LinkedKey(encoding, objects)}
+}
+
+func sortedNames[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,39 @@
+// Package registry publishes indexes and reads them back: from registries that
+// speak the OCI distribution protocol, and from OCI layout folders.
+//
+// "It is not there" (ErrNotFound) and "it cannot be asked" (any other error)
+// are never confused: only the first one is a reason to build. A tag is set
+// only after everything below it is there.
+package registry
+
+import (
+	"context"
+	"errors"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// ErrNotFound says that the repository has no such tag or digest.
+var ErrNotFound = errors.New("not found")
+
+// Repository is one repository in one registry or layout.
+type Repository interface {
+	// Image returns the name under which a client finds a tag.
+	Image(tag string) string
+
+	// Digest returns what a tag points to, or ErrNotFound.
+	// A digest may stand for the tag here and in Index.
+	Digest(ctx context.Context, tag string) (v1.Hash, error)
+
+	// Index returns the index that a tag points to, or ErrNotFound. Its
+	// blobs are read when they are asked for, as long as ctx lives.
+	Index(ctx context.Context, tag string) (v1.ImageIndex, error)
+
+	// Push makes sure that all blobs and manifests of the index are there,
+	// the index itself included, under its digest only. What is there
+	// already is not sent again.
+	Push(ctx context.Context, index v1.ImageIndex) error
+
+	// Tag makes the tag point to an index that was pushed.
+	Tag(ctx context.Context, index v1.ImageIndex, tag string) error
+}

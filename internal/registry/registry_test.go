@@ -1,0 +1,258 @@
+package registry
+
+import (
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	fake "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
+)
+
+func randomIndex(t *testing.T) v1.ImageIndex {
+	t.Helper()
+	index, err := random.Index(2048, 3, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mutate.IndexMediaType(index, types.OCIImageIndex)
+}
+
+func digestOf(t *testing.T, index v1.ImageIndex) v1.Hash {
+	t.Helper()
+	h, err := index.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func remoteAt(t *testing.T, at string, keychain authn.Keychain) Repository {
+	t.Helper()
+	repo, err := name.NewRepository(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Remote(repo, Options{Keychain: keychain, Backoff: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Every kind of repository keeps the same promises.
+func TestRepositories(t *testing.T) {
+	kinds := map[string]func(t *testing.T) Repository{
+		"layout": func(t *testing.T) Repository { return Layout(filepath.Join(t.TempDir(), "registry"), "nixpkgs-x") },
+		"docker-registry": func(t *testing.T) Repository {
+			return remoteAt(t, registrytest.Start(t, registrytest.Options{})+"/org/nixpkgs-x", nil)
+		},
+		"in process": func(t *testing.T) Repository {
+			server := httptest.NewServer(fake.New(fake.Logger(log.New(io.Discard, "", 0))))
+			t.Cleanup(server.Close)
+			return remoteAt(t, strings.TrimPrefix(server.URL, "http://")+"/org/nixpkgs-x", nil)
+		},
+	}
+	for kind, open := range kinds {
+		t.Run(kind, func(t *testing.T) { promises(t, open(t)) })
+	}
+}
+
+func promises(t *testing.T, repo Repository) {
+	ctx := t.Context()
+	if _, err := repo.Digest(ctx, "one"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Digest() of an empty repository = %v, want ErrNotFound", err)
+	}
+	if _, err := repo.Index(ctx, "one"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Index() of an empty repository = %v, want ErrNotFound", err)
+	}
+	index := randomIndex(t)
+	if err := repo.Push(ctx, index); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.Digest(ctx, "one"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Digest() before Tag() = %v, want ErrNotFound", err)
+	}
+	for _, tag := range []string{"one", "two"} {
+		if err := repo.Tag(ctx, index, tag); err != nil {
+			t.Fatal(err)
+		}
+		got, err := repo.Digest(ctx, tag)
+		if err != nil || got != digestOf(t, index) {
+			t.Errorf("Digest(%q) = %v, %v, want %v", tag, got, err, digestOf(t, index))
+		}
+	}
+	back, err := repo.Index(ctx, digestOf(t, index).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Index(back); err != nil {
+		t.Errorf("what was read back: %v", err)
+	}
+	other := randomIndex(t)
+	if err := errors.Join(repo.Push(ctx, other), repo.Tag(ctx, other, "two")); err != nil {
+		t.Fatal(err)
+	}
+	for tag, want := range map[string]v1.ImageIndex{"one": index, "two": other} {
+		if got, err := repo.Digest(ctx, tag); err != nil || got != digestOf(t, want) {
+			t.Errorf("after two moved: Digest(%q) = %v, %v, want %v", tag, got, err, digestOf(t, want))
+		}
+	}
+}
+
+// A registry that cannot be asked must never look like one that has nothing.
+func TestCannotBeAskedIsNotNotFound(t *testing.T) {
+	for _, status := range []int{401, 403, 429, 500, 502, 503} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v2/" {
+				return
+			}
+			w.WriteHeader(status)
+		}))
+		repo := remoteAt(t, strings.TrimPrefix(server.URL, "http://")+"/org/x", nil)
+		_, digest := repo.Digest(t.Context(), "one")
+		_, index := repo.Index(t.Context(), "one")
+		for what, err := range map[string]error{"Digest": digest, "Index": index} {
+			if err == nil || errors.Is(err, ErrNotFound) {
+				t.Errorf("status %d: %s() = %v, want an error other than ErrNotFound", status, what, err)
+			}
+		}
+		server.Close()
+		if _, err := repo.Digest(t.Context(), "one"); err == nil || errors.Is(err, ErrNotFound) {
+			t.Errorf("no answer: Digest() = %v, want an error other than ErrNotFound", err)
+		}
+	}
+	corrupt := t.TempDir()
+	if err := os.WriteFile(filepath.Join(corrupt, "index.json"), []byte(`{"manifests": [`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Layout(corrupt, "x").Digest(t.Context(), "one"); err == nil || errors.Is(err, ErrNotFound) {
+		t.Errorf("corrupt layout: Digest() = %v, want an error other than ErrNotFound", err)
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	// bcrypt of "secret"
+	host := registrytest.Start(t, registrytest.Options{Htpasswd: "ann:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"})
+	index := randomIndex(t)
+	good := authn.FromConfig(authn.AuthConfig{Username: "ann", Password: "secret"})
+	if err := remoteAt(t, host+"/org/x", keychain{good}).Push(t.Context(), index); err != nil {
+		t.Errorf("with the password: %v", err)
+	}
+	bad := authn.FromConfig(authn.AuthConfig{Username: "ann", Password: "wrong-secret"})
+	for what, k := range map[string]authn.Keychain{"wrong password": keychain{bad}, "nobody": nil} {
+		_, err := remoteAt(t, host+"/org/x", k).Digest(t.Context(), "one")
+		if err == nil || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "401") {
+			t.Errorf("%s: Digest() = %v, want an error that says 401", what, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "wrong-secret") {
+			t.Errorf("%s: the error shows the password: %v", what, err)
+		}
+	}
+}
+
+type keychain struct{ auth authn.Authenticator }
+
+func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) { return k.auth, nil }
+
+func TestLayoutIsReadableByOthersAndNeverHalfWritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "registry")
+	first := randomIndex(t)
+	if err := errors.Join(Layout(dir, "a").Push(t.Context(), first), Layout(dir, "a").Tag(t.Context(), first, "0")); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var reader, writers sync.WaitGroup
+	reader.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			p, err := layout.FromPath(dir)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			all, err := p.ImageIndex()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := all.IndexManifest(); err != nil {
+				t.Errorf("a reader saw %v", err)
+				return
+			}
+		}
+	})
+	const writersN, tags = 4, 10
+	for w := range writersN {
+		index := randomIndex(t)
+		writers.Go(func() {
+			repo := Layout(dir, "repo"+string(rune('a'+w)))
+			if err := repo.Push(t.Context(), index); err != nil {
+				t.Error(err)
+			}
+			for i := range tags {
+				if err := repo.Tag(t.Context(), index, "t"+string(rune('a'+i))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(stop)
+	reader.Wait()
+	manifest, err := readIndex(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(manifest.Manifests); got != writersN*tags+1 {
+		t.Errorf("%d entries, want %d: a writer lost another one's tag", got, writersN*tags+1)
+	}
+	p, err := layout.FromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := p.ImageIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Index(all); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLayoutRefusesABlobThatIsNotItsDigest(t *testing.T) {
+	l := Layout(t.TempDir(), "x").(*layoutRepository)
+	if err := os.MkdirAll(l.blobs(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	digest := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}
+	err := l.put(t.Context(), digest, 3, func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("abc")), nil })
+	if err == nil || !strings.Contains(err.Error(), digest.Hex) {
+		t.Errorf("put() = %v, want an error that names %s", err, digest)
+	}
+	left, err := os.ReadDir(l.blobs())
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

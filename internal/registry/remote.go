@@ -1,0 +1,133 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// Options are how registries are spoken to.
+type Options struct {
+	Keychain  authn.Keychain    // nil: nobody's credentials
+	Transport http.RoundTripper // nil: ggcr's own
+	UserAgent string
+	Jobs      int           // blobs sent at once to one registry, 0: 4
+	Backoff   time.Duration // before the first retry, 0: one second
+}
+
+// Remote returns a repository in a registry. The returned value keeps what it
+// learned about blobs that are there, so one of it should serve a whole cycle.
+func Remote(repo name.Repository, o Options) (Repository, error) {
+	if o.Keychain == nil {
+		o.Keychain = authn.NewMultiKeychain()
+	}
+	if o.Transport == nil {
+		o.Transport = remote.DefaultTransport
+	}
+	if o.Jobs == 0 {
+		o.Jobs = 4
+	}
+	if o.Backoff == 0 {
+		o.Backoff = time.Second
+	}
+	options := []remote.Option{
+		remote.WithAuthFromKeychain(o.Keychain),
+		remote.WithTransport(o.Transport),
+		remote.WithUserAgent(o.UserAgent),
+		remote.WithJobs(o.Jobs),
+		remote.WithRetryBackoff(remote.Backoff{Duration: o.Backoff, Factor: 3, Jitter: 0.1, Steps: 4}),
+	}
+	pusher, err := remote.NewPusher(options...)
+	if err != nil {
+		return nil, err
+	}
+	puller, err := remote.NewPuller(options...)
+	if err != nil {
+		return nil, err
+	}
+	return &remoteRepository{repo: repo, pusher: pusher, puller: puller}, nil
+}
+
+type remoteRepository struct {
+	repo   name.Repository
+	pusher *remote.Pusher
+	puller *remote.Puller
+}
+
+func (r *remoteRepository) Image(tag string) string { return r.reference(tag).String() }
+
+// reference is a tag or a digest of the repository.
+func (r *remoteRepository) reference(s string) name.Reference {
+	if strings.Contains(s, ":") {
+		return r.repo.Digest(s)
+	}
+	return r.repo.Tag(s)
+}
+
+func (r *remoteRepository) Digest(ctx context.Context, tag string) (v1.Hash, error) {
+	desc, err := r.puller.Head(ctx, r.reference(tag))
+	if err != nil {
+		return v1.Hash{}, readable(err)
+	}
+	return desc.Digest, nil
+}
+
+func (r *remoteRepository) Index(ctx context.Context, tag string) (v1.ImageIndex, error) {
+	desc, err := r.puller.Get(ctx, r.reference(tag))
+	if err != nil {
+		return nil, readable(err)
+	}
+	if !desc.MediaType.IsIndex() {
+		return nil, fmt.Errorf("%s: want an image index, it is %q", r.Image(tag), desc.MediaType)
+	}
+	return desc.ImageIndex()
+}
+
+func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error {
+	digest, err := index.Digest()
+	if err != nil {
+		return err
+	}
+	at := r.repo.Digest(digest.String())
+	if err := r.pusher.Push(ctx, at, index); err != nil {
+		return readable(err)
+	}
+	desc, err := r.puller.Head(ctx, at)
+	if err != nil {
+		return fmt.Errorf("%s: pushed, but asking for it back: %w", at, readable(err))
+	}
+	if desc.Digest != digest {
+		return fmt.Errorf("%s: pushed, but the registry answers with %s", at, desc.Digest)
+	}
+	return nil
+}
+
+func (r *remoteRepository) Tag(ctx context.Context, index v1.ImageIndex, tag string) error {
+	return readable(r.pusher.Put(ctx, r.repo.Tag(tag), index))
+}
+
+// readable turns the answer 404 into ErrNotFound and says of every other one
+// what was asked and what came back.
+func readable(err error) error {
+	var answer *transport.Error
+	if !errors.As(err, &answer) {
+		return err
+	}
+	if answer.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	switch answer.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w (status %d: log in with docker login, or set REGISTRY_USER and REGISTRY_PASSWORD)", err, answer.StatusCode)
+	}
+	return err
+}
