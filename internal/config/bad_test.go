@@ -1,0 +1,433 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// messages gives the single errors of what Parse returned, and checks that
+// each is an *Error with a place.
+func messages(t *testing.T, err error) []string {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("%T cannot be taken apart", err)
+	}
+	var all []string
+	for _, err := range joined.Unwrap() {
+		var e *Error
+		if !errors.As(err, &e) || e.Line < 1 || e.Column < 0 || e.Msg == "" || e.File == "" {
+			t.Errorf("%#v is no error with a place", err)
+		}
+		all = append(all, err.Error())
+	}
+	return all
+}
+
+func TestEverythingWrong(t *testing.T) {
+	data, err := os.ReadFile("testdata/everything-wrong.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile("testdata/everything-wrong.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("channels.yaml", data)
+	if diff := cmp.Diff(strings.Split(strings.TrimSpace(string(golden)), "\n"), messages(t, err)); diff != "" {
+		t.Errorf("errors (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(Config{}, c); diff != "" {
+		t.Errorf("a Config beside the errors (-want +got):\n%s", diff)
+	}
+}
+
+// checkErrors holds the errors of a file against those that it should have,
+// which begin at the line number.
+func checkErrors(t *testing.T, data string, want []string) []string {
+	t.Helper()
+	_, err := Parse("c.yaml", []byte(data))
+	got := messages(t, err)
+	for i, message := range got {
+		got[i] = strings.TrimPrefix(message, "c.yaml:")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Parse(%.200q) (-want +got):\n%s", data, diff)
+	}
+	return got
+}
+
+const valid = "\nchannels: [ { name: a } ]\n"
+
+func TestErrors(t *testing.T) {
+	const key = defaultCacheKey
+	tests := []struct {
+		name, data string
+		want       []string
+	}{
+		{"empty file", "", []string{
+			`1:1: empty (want at least channels)`,
+		}},
+		{"only a comment", "\n# nothing\n", []string{
+			`1:1: empty (want at least channels)`,
+		}},
+		{"empty document", "---\n", []string{
+			`2:1: found nothing (want a mapping that has at least channels)`,
+		}},
+		{"null", "null\n", []string{
+			`1:1: found nothing (want a mapping that has at least channels)`,
+		}},
+		{"list at the top", "- a\n", []string{
+			`1:1: found a list (want a mapping that has at least channels)`,
+		}},
+		{"text at the top", "channels\n", []string{
+			`1:1: found the text "channels" (want a mapping that has at least channels)`,
+		}},
+		{"channels missing", "{}\n", []string{
+			`1:1: channels: no channels (want a list of channels, such as [ { name: nixos-unstable } ])`,
+		}},
+		{"channels empty", "channels: []\n", []string{
+			`1:11: channels: no channels (want a list of channels, such as [ { name: nixos-unstable } ])`,
+		}},
+		{"channels null", "channels:\n", []string{
+			`1:10: channels: no channels (want a list of channels, such as [ { name: nixos-unstable } ])`,
+		}},
+		{"channels a mapping", "channels: {}\n", []string{
+			`1:11: channels: found a mapping (want a list of channels, such as [ { name: nixos-unstable } ])`,
+		}},
+		{"colon in a value", "a: b: c\n", []string{
+			`1: not YAML: mapping values are not allowed in this context`,
+		}},
+		{"bracket missing", "channels: [ { name: a }\n", []string{
+			`1: not YAML: did not find expected ',' or ']'`,
+		}},
+		{"tab", "channels:\n\t- name: a\n", []string{
+			`2: not YAML: found character that cannot start any token`,
+		}},
+		{"quote missing", "a: 'b\n", []string{
+			`2: not YAML: found unexpected end of stream`,
+		}},
+		{"unknown anchor", "a: *b\n", []string{
+			`1: not YAML: unknown anchor 'b' referenced`,
+		}},
+		{"two documents", valid + "---\nchannels: []\n", []string{
+			`3:1: a second document (want one)`,
+		}},
+		{"broken second document", valid + "---\n[\n", []string{
+			`4: not YAML: did not find expected node content`,
+		}},
+		{"control character", "é: \x01\n", []string{
+			`1:4: control character U+0001`,
+		}},
+		{"not UTF-8", "a: b\né: \xff\n", []string{
+			`2:4: not UTF-8 text`,
+		}},
+		{"UTF-16", "\xff\xfea\x00", []string{
+			`1:1: not UTF-8 text`,
+		}},
+		{"list as a key", "? [a]\n: b" + valid, []string{
+			`1:3: found a list as a key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+		}},
+		{"mapping as a key", "? {a: b}\n: c" + valid, []string{
+			`1:3: found a mapping as a key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+		}},
+		{"number as a key", "1: x" + valid, []string{
+			`1:1: 1: unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+		}},
+		{"no text as a key", "\"\": x" + valid, []string{
+			`1:1: "": unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+		}},
+		{"merge key", "<<: { image: x }" + valid, []string{
+			`1:1: "<<": merge keys are not supported (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+		}},
+		{"key with spaces and newline", "\"a b\\n\": x" + valid, []string{
+			`1:1: "a b\n": unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+		}},
+		{"very long key", strings.Repeat("k", 200) + ": x" + valid, []string{
+			`1:1: kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…: unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+		}},
+		{"unknown keys near and far", "Imaje: x\nchanels: x\nspeed: x" + valid, []string{
+			`1:1: Imaje: unknown key, did you mean image? (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`2:1: chanels: unknown key, did you mean channels? (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`3:1: speed: unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+		}},
+		{"key of a later version", "channels: [ { name: a, backfill: 3 } ]\n", []string{
+			`1:24: channels[0].backfill: unknown key (want name, tags or systems)`,
+		}},
+		{"key twice", "image: y\nimage: z" + valid, []string{
+			`2:1: image: duplicate key "image", first on line 1`,
+		}},
+		{"number for a text", "image: 1" + valid, []string{
+			`1:8: image: found the number 1 (want a path; quotes make it a text)`,
+		}},
+		{"truth value for a text", "image: true" + valid, []string{
+			`1:8: image: found the truth value true (want a path; quotes make it a text)`,
+		}},
+		{"date for a text", "image: 2026-01-01" + valid, []string{
+			`1:8: image: found the date 2026-01-01 (want a path; quotes make it a text)`,
+		}},
+		{"unknown type for a text", "image: !path x" + valid, []string{
+			`1:8: image: found a value tagged !path (want a path; quotes make it a text)`,
+		}},
+		{"null for a text", "image: ~" + valid, []string{
+			`1:8: image: found nothing (want a path)`,
+		}},
+		{"mapping for a text", "image: {}" + valid, []string{
+			`1:8: image: found a mapping (want a path)`,
+		}},
+		{"empty text", "image: ''" + valid, []string{
+			`1:8: image: empty (want a path)`,
+		}},
+		{"very long text", "image: " + strings.Repeat("x", 4097) + valid, []string{
+			`1:8: image: longer than 4096 bytes (want a path)`,
+		}},
+		{"long text for a list", "systems: " + strings.Repeat("x", 60) + valid, []string{
+			`1:10: systems: found the text "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" (want a list of systems: x86_64-linux or aarch64-linux)`,
+		}},
+		{"upstream a text", "upstream: github" + valid, []string{
+			`1:11: upstream: found the text "github" (want a mapping with repository, api or archive)`,
+		}},
+		{"repository without a name", "upstream: { repository: NixOS/.. }" + valid, []string{
+			`1:25: upstream.repository: bad repository "NixOS/.." (want owner/name, such as NixOS/nixpkgs)`,
+		}},
+		{"address without scheme", "upstream: { api: api.github.com }" + valid, []string{
+			`1:18: upstream.api: bad address: scheme "" (want an address that begins with http:// or https://)`,
+		}},
+		{"file for the API", "upstream: { api: 'file:///srv' }" + valid, []string{
+			`1:18: upstream.api: bad address: scheme "file" (want an address that begins with http:// or https://)`,
+		}},
+		{"address without host", "upstream: { api: 'https://' }" + valid, []string{
+			`1:18: upstream.api: bad address: "https://" has no host (want an address that begins with http:// or https://)`,
+		}},
+		{"address with a query", "upstream: { api: 'https://a.b/?token=hunter2' }" + valid, []string{
+			`1:18: upstream.api: bad address: has a ? or # part, which is not used (want an address that begins with http:// or https://)`,
+		}},
+		{"address with a fragment", "upstream: { api: 'https://a.b/#x' }" + valid, []string{
+			`1:18: upstream.api: bad address: has a ? or # part, which is not used (want an address that begins with http:// or https://)`,
+		}},
+		{"space in a host", "upstream: { api: 'https://a b' }" + valid, []string{
+			`1:18: upstream.api: bad address: invalid character " " in host name (want an address that begins with http:// or https://)`,
+		}},
+		{"file on another host", "upstream: { archive: file://host/srv }" + valid, []string{
+			`1:22: upstream.archive: bad address: "file://host/srv" is not file:// and an absolute path (want an address that begins with http://, https:// or file://)`,
+		}},
+		{"relative file", "upstream: { archive: 'file:srv' }" + valid, []string{
+			`1:22: upstream.archive: bad address: "file:srv" is not file:// and an absolute path (want an address that begins with http://, https:// or file://)`,
+		}},
+		{"no keys", "substituters: [ { url: https://a.b, keys: [] } ]" + valid, []string{
+			`1:43: substituters[0].keys: no public keys (want a list of public keys, such as [ cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= ])`,
+		}},
+		{"keys missing", "substituters: [ { url: https://a.b } ]" + valid, []string{
+			`1:17: substituters[0].keys: missing: without a trusted key nothing can be used (want a list of public keys, such as [ cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= ])`,
+		}},
+		{"key and cache twice", "substituters:\n- { url: https://a.b, keys: [ " + key + ",\n    " + key + " ] }\n- { url: https://a.b/, keys: [ " + key + " ] }" + valid, []string{
+			`3:5: substituters[0].keys[1]: duplicate public key "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", first on line 2`,
+			`4:10: substituters[1].url: duplicate binary cache "https://a.b/", first on line 2`,
+		}},
+		{"key without a name", "substituters: [ { url: https://a.b, keys: [ 6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= ] } ]" + valid, []string{
+			`1:45: substituters[0].keys[0]: public key: no name and colon in front (want a public key, such as cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=)`,
+		}},
+		{"four fields", "schedule: 0 0 * *" + valid, []string{
+			`1:11: schedule: bad schedule "0 0 * *": expected exactly 5 fields, found 4: [0 0 * *] (want five fields, such as "47 * * * *", or a descriptor, such as @hourly)`,
+		}},
+		{"six fields", "schedule: '* * * * * *'" + valid, []string{
+			`1:11: schedule: bad schedule "* * * * * *": expected exactly 5 fields, found 6: [* * * * * *] (want five fields, such as "47 * * * *", or a descriptor, such as @hourly)`,
+		}},
+		{"unknown descriptor", "schedule: '@reboot'" + valid, []string{
+			`1:11: schedule: bad schedule "@reboot": unrecognized descriptor: @reboot (want five fields, such as "47 * * * *", or a descriptor, such as @hourly)`,
+		}},
+		{"every 10 ms", "schedule: '@every 10ms'" + valid, []string{
+			`1:11: schedule: bad schedule "@every 10ms": less than a second (want five fields, such as "47 * * * *", or a descriptor, such as @hourly)`,
+		}},
+		{"every hour backwards", "schedule: '@every -1h'" + valid, []string{
+			`1:11: schedule: bad schedule "@every -1h": less than a second (want five fields, such as "47 * * * *", or a descriptor, such as @hourly)`,
+		}},
+		{"zone in the schedule", "schedule: 'CRON_TZ='" + valid, []string{
+			`1:11: schedule: bad schedule "CRON_TZ=": the key timezone sets the time zone (want five fields, such as "47 * * * *", or a descriptor, such as @hourly)`,
+		}},
+		{"30th of February", "schedule: 0 0 30 2 *" + valid, []string{
+			`1:11: schedule: bad schedule "0 0 30 2 *": that time never comes (want five fields, such as "47 * * * *", or a descriptor, such as @hourly)`,
+		}},
+		{"zone outside the database", "timezone: ../etc/passwd" + valid, []string{
+			`1:11: timezone: unknown time zone "../etc/passwd" (want a time zone, such as UTC or Europe/Berlin)`,
+		}},
+		{"number for a zone", "timezone: 2" + valid, []string{
+			`1:11: timezone: found the number 2 (want a time zone, such as UTC or Europe/Berlin; quotes make it a text)`,
+		}},
+		{"names a text", "source: { names: source }" + valid, []string{
+			`1:18: source.names: found the text "source" (want a list of store names that begins with nixpkgs-src)`,
+		}},
+		{"names empty", "source: { names: [] }" + valid, []string{
+			`1:18: source.names: no names (want a list of store names that begins with nixpkgs-src)`,
+		}},
+		{"name twice", "source: { names: [ nixpkgs-src, nixpkgs-src ] }" + valid, []string{
+			`1:33: source.names[1]: duplicate name "nixpkgs-src", first on line 1`,
+		}},
+		{"list in names", "source: { names: [ [ nixpkgs-src ] ] }" + valid, []string{
+			`1:20: source.names[0]: found a list (want a name in the Nix store, such as nixpkgs-src)`,
+		}},
+		{"another name first", "source: { names: [ source, nixpkgs-src ] }" + valid, []string{
+			`1:18: source.names: nixpkgs-src is not the first name (want it there: NIX_PATH of the image points to it)`,
+		}},
+		{"name missing", "channels: [ { tags: [ a ] } ]\n", []string{
+			`1:13: channels[0].name: missing (want the name of a branch that Hydra advances, such as nixos-unstable)`,
+		}},
+		{"channels that are no branch or no repository", "channels:\n- name: NixOS\n- name: a/b\n- name: a..b\n- name: -a\n- name: a.lock\n- name: 4f2c1e04f2c1e04f2c1e04f2c1e04f2c1e04f2ca\n- name: " + strings.Repeat("a", 101) + "\n", []string{
+			`2:9: channels[0].name: bad channel "NixOS": has capital letters, which registries refuse (want the name of a branch that Hydra advances, such as nixos-unstable)`,
+			`3:9: channels[1].name: bad channel "a/b": registries take only a-z, 0-9 and single . _ - between them (want the name of a branch that Hydra advances, such as nixos-unstable)`,
+			`4:9: channels[2].name: bad channel "a..b": registries take only a-z, 0-9 and single . _ - between them (want the name of a branch that Hydra advances, such as nixos-unstable)`,
+			`5:9: channels[3].name: bad channel "-a": registries take only a-z, 0-9 and single . _ - between them (want the name of a branch that Hydra advances, such as nixos-unstable)`,
+			`6:9: channels[4].name: bad channel "a.lock": git has no branch that ends in .lock (want the name of a branch that Hydra advances, such as nixos-unstable)`,
+			`7:9: channels[5].name: bad channel "4f2c1e04f2c1e04f2c1e04f2c1e04f2c1e04f2ca": a revision is not a channel (want the name of a branch that Hydra advances, such as nixos-unstable)`,
+			`8:9: channels[6].name: bad channel "` + strings.Repeat("a", 101) + `": longer than 100 characters (want the name of a branch that Hydra advances, such as nixos-unstable)`,
+		}},
+		{"channel twice", "channels:\n- name: a\n- name: b\n- name: a\n", []string{
+			`4:9: channels[2].name: duplicate channel "a", first on line 2`,
+		}},
+		{"tag twice", "channels: [ { name: a, tags: [ x, x ] }, { name: b, tags: [ x ] } ]\n", []string{
+			`1:35: channels[0].tags[1]: duplicate tag "x", first on line 1`,
+		}},
+		{"bad tags", "channels: [ { name: a, tags: [ .x, a/b, \"\", 4F2C1E04f2c1e04f2c1e04f2c1e04f2c1e04f2ca, " + strings.Repeat("a", 129) + " ] } ]\n", []string{
+			`1:32: channels[0].tags[0]: bad tag ".x" (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
+			`1:36: channels[0].tags[1]: bad tag "a/b" (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
+			`1:41: channels[0].tags[2]: empty (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
+			`1:45: channels[0].tags[3]: bad tag "4F2C1E04f2c1e04f2c1e04f2c1e04f2c1e04f2ca": looks like a revision, whose tag never moves (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
+			`1:87: channels[0].tags[4]: bad tag "` + strings.Repeat("a", 129) + `" (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
+		}},
+		{"number for a tag", "channels: [ { name: a, tags: [ 26.05 ] } ]\n", []string{
+			`1:32: channels[0].tags[0]: found the number 26.05 (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -; quotes make it a text)`,
+		}},
+		{"no systems", "channels: [ { name: a, systems: [] } ]\n", []string{
+			`1:33: channels[0].systems: no systems (want a list of systems: x86_64-linux or aarch64-linux)`,
+		}},
+		{"error behind an alias", "source: { names: &c [ A/ ] }\nchannels: [ { name: a, tags: *c } ]\n", []string{
+			`1:18: source.names: nixpkgs-src is not the first name (want it there: NIX_PATH of the image points to it)`,
+			`1:23: source.names[0]: name "A/": bad character "/" (want a name in the Nix store, such as nixpkgs-src)`,
+			`1:23: channels[0].tags[0]: bad tag "A/" (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
+		}},
+		{"destination twice", "publish:\n- to: oci:./a\n- to: docker.io/org\n- to: index.docker.io/org\n- to: oci:b/../a" + valid, []string{
+			`4:7: publish[2].to: duplicate destination "index.docker.io/org", first on line 3`,
+			`5:7: publish[3].to: duplicate destination "oci:b/../a", first on line 2`,
+		}},
+		{"destination missing", "publish: [ {} ]" + valid, []string{
+			`1:12: publish[0].to: missing (want oci:DIR or HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or 127.0.0.1:5000/org)`,
+		}},
+		{"destination a text", "publish: oci:./registry" + valid, []string{
+			`1:10: publish: found the text "oci:./registry" (want a list of destinations, such as [ { to: oci:./registry } ])`,
+		}},
+		{"destination in a list", "publish: [ oci:./registry ]" + valid, []string{
+			`1:12: publish[0]: found the text "oci:./registry" (want a destination, such as { to: oci:./registry })`,
+		}},
+		{"file too long", strings.Repeat("#", maxSize+1), []string{
+			`1:1: longer than 262144 bytes`,
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			checkErrors(t, tt.data, tt.want)
+		})
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	const (
+		key   = defaultCacheKey
+		token = "ghp_0123456789abcdef"
+	)
+	secretKey := "cache.example.org-1:" + strings.Repeat("A", 86) + "=="
+	tests := []struct {
+		name, data string
+		want       []string
+	}{
+		{"user in an address", "upstream: { api: https://bob:hunter2@a.b }" + valid, []string{
+			`1:18: upstream.api: found a user in an address, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"user in a cache", "substituters: [ { url: https://hunter2@a.b, keys: [ " + key + " ] } ]" + valid, []string{
+			`1:24: substituters[0].url: found a user in an address, which has no place in this file (binary caches are read without credentials; keys are public ones)`,
+		}},
+		{"user before a registry", "publish: [ { to: bob:hunter2@ghcr.io/org } ]" + valid, []string{
+			`1:18: publish[0].to: found a user in an address, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
+		}},
+		{"key with a secret's name", "publish: [ { to: ghcr.io/org, auth: { user: hunter2 } } ]\ngithubToken: hunter2\nupstream: { Token: hunter2 }" + valid, []string{
+			`1:31: publish[0].auth: a secret has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
+			`2:1: githubToken: a secret has no place in this file (GITHUB_TOKEN, REGISTRY_USER and REGISTRY_PASSWORD are read from the environment)`,
+			`3:13: upstream.Token: a secret has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"both name and looks", "githubToken: " + token + valid, []string{
+			`1:14: githubToken: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"GitHub token", "image: " + token + valid, []string{
+			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"GitHub token for a registry", "publish: [ { to: ghcr.io/org/" + token + " } ]" + valid, []string{
+			`1:18: publish[0].to: found a GitHub token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
+		}},
+		{"fine-grained GitHub token", "image: github_pat_0123456789_abc" + valid, []string{
+			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"Docker Hub token", "image: dckr_pat_0123456789" + valid, []string{
+			`1:8: image: found a Docker Hub token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
+		}},
+		{"GitLab token", "image: glpat-0123456789abcdef0123" + valid, []string{
+			`1:8: image: found a GitLab token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
+		}},
+		{"JSON web token", "cache: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJmYWN0b3J5In0.abc_-" + valid, []string{
+			`1:8: cache: found a JSON web token, which has no place in this file (GITHUB_TOKEN, REGISTRY_USER and REGISTRY_PASSWORD are read from the environment)`,
+		}},
+		{"private key", "image: |\n  -----BEGIN OPENSSH PRIVATE KEY-----\n  hunter2\n" + valid, []string{
+			`1:8: image: found a private key, which has no place in this file (GITHUB_TOKEN, REGISTRY_USER and REGISTRY_PASSWORD are read from the environment)`,
+		}},
+		{"Nix secret key", "substituters: [ { url: https://a.b, keys: [ " + secretKey + " ] } ]" + valid, []string{
+			`1:45: substituters[0].keys[0]: found a Nix secret key, which has no place in this file (binary caches are read without credentials; keys are public ones)`,
+		}},
+		{"as a key", token + ": x" + valid, []string{
+			`1:1: (hidden): found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"as half a key", strings.Repeat("k", 25) + "-" + token + ": x" + valid, []string{
+			`1:1: kkkkkkkkkkkkkkkkkkkkkkkkk-(hidden): found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"below an unknown key", "x: { y: [ z, " + token + " ] }" + valid, []string{
+			`1:1: x: unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`1:14: x.y[1]: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"escaped", "image: \"\\x67hp_0123456789abcdef\"" + valid, []string{
+			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"behind an alias", "image: &a " + token + "\nstate: *a" + valid, []string{
+			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"in a wrong type", "systems: " + token + valid, []string{
+			`1:10: systems: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"in a comment", "# was https://bob:hunter2@example.org/\nimage: x # " + token + valid, []string{
+			`1:7: found a user in an address, which has no place in this file (GITHUB_TOKEN, REGISTRY_USER and REGISTRY_PASSWORD are read from the environment)`,
+			`2:12: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"beside a syntax error", "a: [ " + token + "\n", []string{
+			`1: not YAML: did not find expected ',' or ']'`,
+			`1:6: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+		{"in a syntax error", "a: *" + token + "\n", []string{
+			`1: not YAML: unknown anchor '(hidden)' referenced`,
+			`1:5: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, message := range checkErrors(t, tt.data, tt.want) {
+				for _, secret := range []string{"hunter2", "0123456789", "AAAAA", "eyJ", "bob"} {
+					if strings.Contains(message, secret) {
+						t.Errorf("%s: repeats %s", message, secret)
+					}
+				}
+			}
+		})
+	}
+}

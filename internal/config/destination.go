@@ -1,0 +1,126 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// Destination is a place to publish to: an OCI layout folder or a prefix of
+// repositories in a registry. One of Layout and Registry is set.
+type Destination struct {
+	To       string // as written
+	Layout   string // folder of an OCI layout
+	Registry string // host, with port and path where given: ghcr.io/org
+}
+
+const (
+	wantDestination = "oci:DIR or HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or 127.0.0.1:5000/org"
+	maxPrefix       = 120 // leaves room for the longest channel below the 255 of a repository name
+)
+
+// A component of a repository name, as the OCI distribution specification has
+// it: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
+const component = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
+
+var (
+	componentPattern = regexp.MustCompile(`^` + component + `$`)
+	hostPattern      = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::([0-9]+))?$`)
+)
+
+// ParseDestination reads the address of a destination. A layout is relative to dir.
+func ParseDestination(to, dir string) (Destination, error) {
+	if folder, ok := strings.CutPrefix(to, "oci:"); ok {
+		if folder == "" || strings.HasPrefix(folder, "//") {
+			return Destination{}, fmt.Errorf("bad destination %q: no folder behind oci: (want %s)", to, wantDestination)
+		}
+		return Destination{To: to, Layout: resolve(dir, folder)}, nil
+	}
+	if err := checkPrefix(to); err != nil {
+		return Destination{}, fmt.Errorf("bad destination %q: %w (want %s)", to, err, wantDestination)
+	}
+	return Destination{To: to, Registry: to}, nil
+}
+
+// Repository names what images of a channel are put into: a repository of the
+// registry, or the name that references in the layout begin with.
+func (d Destination) Repository(channel string) string {
+	if d.Layout != "" {
+		return "nixpkgs-" + channel
+	}
+	return d.Registry + "/nixpkgs-" + channel
+}
+
+// place is equal for two destinations that are the same place.
+func (d Destination) place() string {
+	if d.Layout != "" {
+		return "oci:" + filepath.Clean(d.Layout)
+	}
+	repository, err := name.NewRepository(d.Repository("x"))
+	if err != nil {
+		return d.Registry
+	}
+	return repository.Name()
+}
+
+func checkPrefix(prefix string) error {
+	if _, rest, ok := strings.Cut(prefix, "://"); ok {
+		return fmt.Errorf("a registry has no scheme, write %s", rest)
+	}
+	if len(prefix) > maxPrefix {
+		return fmt.Errorf("longer than %d characters", maxPrefix)
+	}
+	host, path, _ := strings.Cut(prefix, "/")
+	if err := checkHost(host); err != nil {
+		return err
+	}
+	if path == "" {
+		if strings.HasSuffix(prefix, "/") {
+			return errors.New("ends with a slash")
+		}
+		if host == "docker.io" || host == name.DefaultRegistry {
+			return fmt.Errorf("%s needs an organisation or user", host)
+		}
+	} else if err := checkPath(path); err != nil {
+		return err
+	}
+	_, err := name.NewRepository(prefix + "/nixpkgs-x")
+	return err
+}
+
+func checkHost(host string) error {
+	m := hostPattern.FindStringSubmatch(host)
+	if m == nil || host != "localhost" && !strings.ContainsAny(host, ".:") {
+		return fmt.Errorf("%q is not the host of a registry", host)
+	}
+	if ip, bracketed := strings.CutPrefix(strings.TrimSuffix(host, ":"+m[1]), "["); bracketed && net.ParseIP(strings.TrimSuffix(ip, "]")) == nil {
+		return fmt.Errorf("%q is not the host of a registry", host)
+	}
+	if port, err := strconv.ParseUint(m[1], 10, 16); m[1] != "" && (err != nil || port == 0) {
+		return fmt.Errorf("%s is not a port", m[1])
+	}
+	return nil
+}
+
+func checkPath(path string) error {
+	for _, part := range strings.Split(path, "/") {
+		switch {
+		case componentPattern.MatchString(part):
+		case part == "":
+			return errors.New("has an empty part between slashes")
+		case part != strings.ToLower(part):
+			return fmt.Errorf("%q has capital letters, which registries refuse", part)
+		case strings.ContainsAny(part, ":@"):
+			return fmt.Errorf("%q has a tag or digest, which the factory chooses", part)
+		default:
+			return fmt.Errorf("%q is not a name in a registry", part)
+		}
+	}
+	return nil
+}

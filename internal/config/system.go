@@ -1,0 +1,31 @@
+package config
+
+import "fmt"
+
+// System is a platform that images are made for, in the words of Nix and of OCI.
+type System struct {
+	Nix      string // such as x86_64-linux
+	OS, Arch string // such as linux, amd64
+	Variant  string // such as v8; "" where the architecture has none
+}
+
+// systems are all that images can be made for, in the order of the index.
+var systems = []System{
+	{Nix: "x86_64-linux", OS: "linux", Arch: "amd64"},
+	{Nix: "aarch64-linux", OS: "linux", Arch: "arm64", Variant: "v8"},
+}
+
+const wantSystem = "x86_64-linux or aarch64-linux"
+
+// ParseSystem finds a system by the name that Nix gives it.
+func ParseSystem(s string) (System, error) {
+	for _, system := range systems {
+		if system.Nix == s {
+			return system, nil
+		}
+	}
+	return System{}, fmt.Errorf("unknown system %q (want %s)", s, wantSystem)
+}
+
+// String is the name that Nix gives the system.
+func (s System) String() string { return s.Nix }
