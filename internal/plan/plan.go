@@ -1,0 +1,202 @@
+// Package plan turns what is known of each channel into what is to be done
+// about it, with a reason that a person can read. It is a pure function.
+//
+// Nothing follows from not knowing: a head or a registry that cannot be asked
+// gives an error and no action, never a build, and never a tag written over.
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/record"
+)
+
+// Action is what to do for a channel.
+type Action string
+
+// A build makes tags that are not there, a rebuild writes over one that is.
+const (
+	None    Action = "none"
+	Build   Action = "build"
+	Rebuild Action = "rebuild"
+)
+
+// Reason says why.
+type Reason string
+
+// All reasons that a job can have.
+const (
+	UpToDate      Reason = "up to date"
+	NewCommit     Reason = "new commit"
+	RecipeChanged Reason = "recipe changed"
+	Missing       Reason = "missing in registry"
+	Requested     Reason = "requested"
+	Backfill      Reason = "backfill"
+)
+
+// Channel is what is known of a channel, or of one revision of it.
+type Channel struct {
+	Name      string
+	Head      heads.Head // the revision to have an image of
+	HeadErr   error      // why Head is not known
+	Recipe    string     // digest of the recipe that an image would be made by now
+	Systems   []string
+	Images    []string    // repository:revision, one for each destination
+	Published []Published // what is there now, in the order of Images
+
+	// Recorded is the newest publication of the channel, nil when there is none.
+	Recorded *record.Publication
+}
+
+// Published is what a destination says of the tag of a commit. It is not there
+// when Found is false and Err is nil; Err says which destination cannot be
+// asked, and why. Rev and Recipe are what is written on the image, "" when nothing is.
+type Published struct {
+	Found               bool
+	Digest, Rev, Recipe string
+	Err                 error
+}
+
+// Job is what to do for a channel. Err is set when that cannot be known; then
+// the action is none and there is no reason.
+type Job struct {
+	Channel string
+	Rev     string // "" when the head is not known
+	Action  Action
+	Reason  Reason
+	Systems []string
+	Images  []string // of the channel, all of them
+	Head    heads.Head
+	Err     error
+}
+
+// MarshalJSON gives {channel, rev, action, reason, systems, images}, and error
+// where there is one.
+func (j Job) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Channel string   `json:"channel"`
+		Rev     string   `json:"rev"`
+		Action  Action   `json:"action"`
+		Reason  Reason   `json:"reason"`
+		Systems []string `json:"systems"`
+		Images  []string `json:"images"`
+		Error   string   `json:"error,omitempty"`
+	}{j.Channel, j.Rev, j.Action, j.Reason, list(j.Systems), list(j.Images), ""}
+	if j.Err != nil {
+		out.Error = j.Err.Error()
+	}
+	return json.Marshal(out)
+}
+
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// Make plans a cycle: one job for each channel, in the same order.
+func Make(channels []Channel) []Job {
+	jobs := make([]Job, len(channels))
+	for i, ch := range channels {
+		jobs[i] = ch.job()
+		if jobs[i].Err == nil {
+			jobs[i].Action, jobs[i].Reason = ch.decide()
+		}
+	}
+	return jobs
+}
+
+// Request plans an image that somebody asks for, whatever a cycle would do.
+// The head of a channel is built again where it is already. Another revision
+// is put where it is not, and only if that changes nothing where it is: the
+// tag of an outdated commit never changes.
+func Request(ch Channel, isHead bool) Job {
+	job := ch.job()
+	found, current := ch.count(Published.found), ch.count(ch.current)
+	switch {
+	case job.Err != nil:
+	case found == 0:
+		job.Action, job.Reason = Build, Requested
+	case isHead:
+		job.Action, job.Reason = Rebuild, Requested
+	case current < found:
+		job.Err = fmt.Errorf("%s is not the head of %s, and another image has its tag: the tag of an outdated commit never changes", ch.Head.Rev, ch.Name)
+	case found < len(ch.Published):
+		job.Action, job.Reason = Build, Requested
+	default:
+		job.Reason = UpToDate
+	}
+	return job
+}
+
+// job is the job of a channel before anything is decided.
+func (ch Channel) job() Job {
+	return Job{
+		Channel: ch.Name,
+		Rev:     ch.Head.Rev,
+		Action:  None,
+		Systems: slices.Clone(ch.Systems),
+		Images:  slices.Clone(ch.Images),
+		Head:    ch.Head,
+		Err:     ch.unknown(),
+	}
+}
+
+// unknown says what keeps a decision from being made.
+func (ch Channel) unknown() error {
+	if ch.HeadErr != nil {
+		return ch.HeadErr
+	}
+	if len(ch.Images) == 0 || len(ch.Images) != len(ch.Published) {
+		return fmt.Errorf("%d destinations and %d answers from them", len(ch.Images), len(ch.Published))
+	}
+	var err error
+	for _, p := range ch.Published {
+		if err != nil && p.Err != nil {
+			err = fmt.Errorf("%w; %w", err, p.Err)
+		} else if p.Err != nil {
+			err = p.Err
+		}
+	}
+	return err
+}
+
+// decide applies the rules to a channel about which everything is known.
+func (ch Channel) decide() (Action, Reason) {
+	switch {
+	case ch.count(ch.current) == len(ch.Published):
+		return None, UpToDate
+	case ch.count(ch.foreign) > 0:
+		// The tag says one commit and the image another.
+		return Rebuild, Missing
+	case ch.count(ch.current) < ch.count(Published.found):
+		return Rebuild, RecipeChanged
+	case ch.count(Published.found) > 0 || ch.Recorded != nil && ch.Recorded.Rev == ch.Head.Rev:
+		return Build, Missing
+	default:
+		return Build, NewCommit
+	}
+}
+
+func (p Published) found() bool { return p.Found }
+
+// foreign says that the image is of another revision than its tag.
+func (ch Channel) foreign(p Published) bool { return p.Found && p.Rev != "" && p.Rev != ch.Head.Rev }
+
+// current says that the image is the one that would be made now.
+func (ch Channel) current(p Published) bool {
+	return p.Found && p.Recipe == ch.Recipe && !ch.foreign(p)
+}
+
+func (ch Channel) count(is func(Published) bool) (n int) {
+	for _, p := range ch.Published {
+		if is(p) {
+			n++
+		}
+	}
+	return n
+}

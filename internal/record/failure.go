@@ -1,0 +1,117 @@
+package record
+
+import (
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// After a failure the next try is due after FirstWait, then after twice as
+// long each time, at most LongestWait.
+const (
+	FirstWait   = 2 * time.Minute
+	LongestWait = 6 * time.Hour
+)
+
+// maxError bounds the text of an error that is kept.
+const maxError = 4096
+
+// Failure is why the newest revision of a channel is not published.
+type Failure struct {
+	Channel string    `json:"channel"`
+	Rev     string    `json:"rev"` // "" when the head is not known
+	Error   string    `json:"error"`
+	Count   int       `json:"count"` // tries of this revision that failed in a row
+	Time    time.Time `json:"time"`  // of the last one
+	Next    time.Time `json:"next"`  // when the next one is due
+}
+
+// Event is a line of the history: a publication, or a failure when Error is set.
+type Event struct {
+	Time    time.Time `json:"time"`
+	Channel string    `json:"channel"`
+	Rev     string    `json:"rev"`
+	Image   string    `json:"image,omitempty"`
+	Digest  string    `json:"digest,omitempty"`
+	Action  string    `json:"action,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	Error   string    `json:"error,omitempty"`
+}
+
+// Fail notes that a channel could not be published. Another revision starts a
+// new count: what was wrong with the last one may not be wrong with it. The
+// caller has taken secrets out of the text of the error.
+func (s *Store) Fail(channel, rev, text string, at time.Time) (f Failure, err error) {
+	err = s.update(func(tx *bbolt.Tx) error {
+		last, err := get[Failure](tx, failuresBucket, key(channel))
+		if err != nil {
+			return err
+		}
+		f = Failure{Channel: channel, Rev: rev, Error: bounded(text), Count: 1, Time: at.UTC()}
+		if last != nil && last.Rev == rev {
+			f.Count += last.Count
+		}
+		f.Next = f.Time.Add(wait(f.Count))
+		if err := put(tx, failuresBucket, key(channel), f); err != nil {
+			return err
+		}
+		if err := add(tx, historyBucket, Event{Time: f.Time, Channel: channel, Rev: rev, Error: f.Error}); err != nil {
+			return err
+		}
+		return prune(tx, historyBucket)
+	})
+	return f, err
+}
+
+func wait(count int) time.Duration {
+	d := FirstWait
+	for ; count > 1 && d < LongestWait; count-- {
+		d *= 2
+	}
+	return min(d, LongestWait)
+}
+
+func bounded(text string) string {
+	if len(text) > maxError {
+		text = text[:maxError] + "…"
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
+// Failure gives the failure of a channel, nil when its last try went well.
+func (s *Store) Failure(channel string) (f *Failure, err error) {
+	err = s.view(func(tx *bbolt.Tx) (err error) {
+		f, err = get[Failure](tx, failuresBucket, key(channel))
+		return err
+	})
+	return f, err
+}
+
+// Failures gives the failures of all channels, by name.
+func (s *Store) Failures() (f []Failure, err error) {
+	err = s.view(func(tx *bbolt.Tx) (err error) {
+		f, err = all[Failure](tx, failuresBucket)
+		return err
+	})
+	return f, err
+}
+
+// History gives the newest events of a channel, or of all channels when it is
+// "", the newest first. A limit of 0 means all that are kept: the last 10,000.
+func (s *Store) History(channel string, limit int) (events []Event, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(historyBucket.name).Cursor()
+		for k, data := c.Last(); k != nil && (limit <= 0 || len(events) < limit); k, data = c.Prev() {
+			event, err := decode[Event](historyBucket, k, data)
+			if err != nil {
+				return err
+			}
+			if channel == "" || event.Channel == channel {
+				events = append(events, *event)
+			}
+		}
+		return nil
+	})
+	return events, err
+}

@@ -1,0 +1,96 @@
+package record
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFail(t *testing.T) {
+	s := openTemp(t)
+	steps := []struct {
+		name, rev string
+		minute    int
+		count     int
+		wait      time.Duration
+	}{
+		{"first", "r1", 0, 1, 2 * time.Minute},
+		{"again", "r1", 2, 2, 4 * time.Minute},
+		{"and again", "r1", 6, 3, 8 * time.Minute},
+		{"another revision", "r2", 14, 1, 2 * time.Minute},
+		{"no revision", "", 16, 1, 2 * time.Minute},
+		{"no revision again", "", 18, 2, 4 * time.Minute},
+	}
+	for _, step := range steps {
+		at := epoch.Add(time.Duration(step.minute) * time.Minute)
+		want := Failure{Channel: "c", Rev: step.rev, Error: step.name, Count: step.count, Time: at, Next: at.Add(step.wait)}
+		got, err := s.Fail("c", step.rev, step.name, at.In(time.FixedZone("", 3600)))
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: Fail: %v (-want +got):\n%s", step.name, err, diff)
+		}
+		stored, err := s.Failure("c")
+		if diff := cmp.Diff(&want, stored); err != nil || diff != "" {
+			t.Errorf("%s: Failure: %v (-want +got):\n%s", step.name, err, diff)
+		}
+	}
+	if _, err := s.Fail("b", "r1", "x", epoch); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Failures()
+	if err != nil || len(all) != 2 || all[0].Channel != "b" || all[1].Channel != "c" {
+		t.Errorf("Failures = %+v, %v, want b and c", all, err)
+	}
+	events, err := s.History("c", 2)
+	want := []Event{
+		{Time: epoch.Add(18 * time.Minute), Channel: "c", Error: "no revision again"},
+		{Time: epoch.Add(16 * time.Minute), Channel: "c", Error: "no revision"},
+	}
+	if diff := cmp.Diff(want, events); err != nil || diff != "" {
+		t.Errorf("History: %v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestSuccessEndsFailure(t *testing.T) {
+	s := openTemp(t)
+	for _, channel := range []string{"a", "b"} {
+		if _, err := s.Fail(channel, "r", "no", epoch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Record([]Publication{publication("a", "r:1", 1)}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Failures()
+	if err != nil || len(all) != 1 || all[0].Channel != "b" {
+		t.Errorf("Failures = %+v, %v, want that of b alone", all, err)
+	}
+	if f, err := s.Fail("a", "r", "no", epoch); err != nil || f.Count != 1 {
+		t.Errorf("Fail after a success = %+v, %v, want count 1", f, err)
+	}
+}
+
+func TestWait(t *testing.T) {
+	for count, want := range map[int]time.Duration{
+		0: FirstWait, 1: 2 * time.Minute, 2: 4 * time.Minute, 8: 256 * time.Minute, 9: LongestWait, 1 << 40: LongestWait,
+	} {
+		if got := wait(count); got != want {
+			t.Errorf("wait(%d) = %v, want %v", count, got, want)
+		}
+	}
+}
+
+func TestLongError(t *testing.T) {
+	s := openTemp(t)
+	f, err := s.Fail("c", "r", "é"+strings.Repeat("ß", maxError), epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "é" + strings.Repeat("ß", maxError/2-1) + "…"; f.Error != want {
+		t.Errorf("kept %d bytes of the error, want %d", len(f.Error), len(want))
+	}
+	if f, err = s.Fail("c", "r", "a\xffb", epoch); err != nil || f.Error != "ab" {
+		t.Errorf("error %q, %v, want ab", f.Error, err)
+	}
+}

@@ -1,0 +1,70 @@
+package record
+
+import (
+	"cmp"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/nixpkgs-factory/factory/internal/heads"
+)
+
+// head is a heads.Head as it is stored.
+type head struct {
+	Channel string    `json:"channel"`
+	Rev     string    `json:"rev"`
+	Tree    string    `json:"tree"`
+	Date    time.Time `json:"date"`
+}
+
+// SetHead notes where a channel is.
+func (s *Store) SetHead(h heads.Head) error {
+	return s.update(func(tx *bbolt.Tx) error {
+		return put(tx, headsBucket, key(h.Channel), head{h.Channel, h.Rev, h.Tree, h.Date.UTC()})
+	})
+}
+
+// Head gives where a channel was when it was last seen, nil when it never was.
+func (s *Store) Head(channel string) (found *heads.Head, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		h, err := get[head](tx, headsBucket, key(channel))
+		if h != nil {
+			found = &heads.Head{Channel: h.Channel, Commit: heads.Commit{Rev: h.Rev, Tree: h.Tree, Date: h.Date}}
+		}
+		return err
+	})
+	return found, err
+}
+
+// etag is the last answer of a server to a request.
+type etag struct {
+	ETag string `json:"etag"`
+	Body []byte `json:"body"`
+}
+
+// ETag gives the last answer that was stored for a URL. An answer that cannot
+// be read is one that is not there: the server will give another.
+func (s *Store) ETag(url string) (tag string, body []byte, ok bool) {
+	err := s.view(func(tx *bbolt.Tx) error {
+		e, err := get[etag](tx, etagsBucket, key(url))
+		if e != nil {
+			tag, body, ok = e.ETag, e.Body, true
+		}
+		return err
+	})
+	return tag, body, ok && err == nil
+}
+
+// SetETag stores an answer, with its entity tag, for a URL.
+func (s *Store) SetETag(url, tag string, body []byte) error {
+	return s.update(func(tx *bbolt.Tx) error {
+		if err := put(tx, etagsBucket, key(url), etag{tag, body}); err != nil {
+			return err
+		}
+		return prune(tx, etagsBucket)
+	})
+}
+
+func compare(channelA, channelB string, a, b time.Time) int {
+	return cmp.Or(cmp.Compare(channelA, channelB), a.Compare(b))
+}

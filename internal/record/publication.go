@@ -1,0 +1,124 @@
+package record
+
+import (
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+)
+
+// Publication is one image in one place under one tag.
+type Publication struct {
+	Channel string    `json:"channel"`
+	Rev     string    `json:"rev"`    // full
+	Recipe  string    `json:"recipe"` // digest
+	Image   string    `json:"image"`  // repository:tag
+	Digest  string    `json:"digest"`
+	Time    time.Time `json:"time"`
+	Systems []string  `json:"systems"`
+	Action  string    `json:"action,omitempty"` // what led to it, for the history
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// Layer is a blob that a layer with this key has become.
+type Layer struct {
+	Key       string `json:"key"`
+	Digest    string `json:"digest"`
+	DiffID    string `json:"diffId"`
+	Size      int64  `json:"size"` // bytes, compressed
+	MediaType string `json:"mediaType"`
+}
+
+// Source is the tree of a revision.
+type Source struct {
+	Rev        string        `json:"rev"`
+	Tree       string        `json:"tree"` // git's id
+	NarHash    nix.Hash      `json:"narHash,omitzero"`
+	NarSize    int64         `json:"narSize"`
+	StorePath  nix.StorePath `json:"storePath,omitzero"`  // of the name nixpkgs-src
+	SourcePath nix.StorePath `json:"sourcePath,omitzero"` // of the name source
+}
+
+// Record notes what was published. It is called when all of it is in place:
+// with it the failure of the channels, if there was one, is over. The source
+// may be nil.
+func (s *Store) Record(p []Publication, l []Layer, src *Source) error {
+	return s.update(func(tx *bbolt.Tx) error {
+		for _, publication := range p {
+			if err := recordPublication(tx, publication); err != nil {
+				return err
+			}
+		}
+		for _, layer := range l {
+			if err := put(tx, layersBucket, key(layer.Key), layer); err != nil {
+				return err
+			}
+		}
+		if src != nil {
+			if err := put(tx, sourcesBucket, key(src.Rev), src); err != nil {
+				return err
+			}
+		}
+		for _, b := range []bucket{publicationsBucket, historyBucket, layersBucket, sourcesBucket} {
+			if err := prune(tx, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func recordPublication(tx *bbolt.Tx, p Publication) error {
+	p.Time = p.Time.UTC()
+	if err := put(tx, publicationsBucket, key(p.Channel, p.Image), p); err != nil {
+		return err
+	}
+	if err := tx.Bucket(failuresBucket.name).Delete(key(p.Channel)); err != nil {
+		return err
+	}
+	return add(tx, historyBucket, Event{
+		Time: p.Time, Channel: p.Channel, Rev: p.Rev, Image: p.Image, Digest: p.Digest,
+		Action: p.Action, Reason: p.Reason,
+	})
+}
+
+// Publication gives what was last published as image for a channel, nil when nothing was.
+func (s *Store) Publication(channel, image string) (p *Publication, err error) {
+	err = s.view(func(tx *bbolt.Tx) (err error) {
+		p, err = get[Publication](tx, publicationsBucket, key(channel, image))
+		return err
+	})
+	return p, err
+}
+
+// Publications gives all that is published, by channel, the newest first.
+func (s *Store) Publications() (p []Publication, err error) {
+	err = s.view(func(tx *bbolt.Tx) (err error) {
+		p, err = all[Publication](tx, publicationsBucket)
+		return err
+	})
+	slices.SortStableFunc(p, func(a, b Publication) int {
+		return compare(a.Channel, b.Channel, b.Time, a.Time)
+	})
+	return p, err
+}
+
+// Layer gives the layer with this key, nil when there is none.
+func (s *Store) Layer(layer string) (l *Layer, err error) {
+	err = s.view(func(tx *bbolt.Tx) (err error) {
+		l, err = get[Layer](tx, layersBucket, key(layer))
+		return err
+	})
+	return l, err
+}
+
+// Source gives the source of a revision, nil when it is not known.
+func (s *Store) Source(rev string) (src *Source, err error) {
+	err = s.view(func(tx *bbolt.Tx) (err error) {
+		src, err = get[Source](tx, sourcesBucket, key(rev))
+		return err
+	})
+	return src, err
+}

@@ -1,0 +1,343 @@
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+
+	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+)
+
+// A Store is what conditional requests are made with.
+var _ heads.ETags = (*Store)(nil)
+
+var epoch = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+func publication(channel, image string, minute int) Publication {
+	return Publication{
+		Channel: channel,
+		Rev:     strings.Repeat("a", 40),
+		Recipe:  "sha256:0123",
+		Image:   image,
+		Digest:  "sha256:" + image,
+		Time:    epoch.Add(time.Duration(minute) * time.Minute),
+		Systems: []string{"x86_64-linux", "aarch64-linux"},
+		Action:  "build",
+		Reason:  "new commit",
+	}
+}
+
+func TestRecord(t *testing.T) {
+	s := openTemp(t)
+	hash, err := nix.ParseHash("sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := nix.SourcePath("nixpkgs-src", hash, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publications := []Publication{
+		publication("nixos-unstable", "a/nixpkgs-nixos-unstable:1", 2),
+		publication("nixos-unstable", "b/nixpkgs-nixos-unstable:1", 3),
+		publication("nixos-26.05", "a/nixpkgs-nixos-26.05:1", 4),
+	}
+	layers := []Layer{
+		{Key: "k1", Digest: "sha256:1", DiffID: "sha256:2", Size: 1 << 40, MediaType: "application/vnd.oci.image.layer.v1.tar+gzip"},
+		{Key: "k2", Digest: "sha256:3", DiffID: "sha256:4", Size: 1, MediaType: "m"},
+	}
+	source := &Source{Rev: strings.Repeat("a", 40), Tree: strings.Repeat("b", 40), NarHash: hash, NarSize: 7, StorePath: path}
+	if err := s.Record(publications, layers, source); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s.file)
+
+	for _, want := range publications {
+		got, err := s.Publication(want.Channel, want.Image)
+		if diff := cmp.Diff(&want, got); err != nil || diff != "" {
+			t.Errorf("Publication: %v (-want +got):\n%s", err, diff)
+		}
+	}
+	all, err := s.Publications()
+	want := []Publication{publications[2], publications[1], publications[0]}
+	if diff := cmp.Diff(want, all); err != nil || diff != "" {
+		t.Errorf("Publications: %v (-want +got):\n%s", err, diff)
+	}
+	for _, want := range layers {
+		got, err := s.Layer(want.Key)
+		if diff := cmp.Diff(&want, got); err != nil || diff != "" {
+			t.Errorf("Layer: %v (-want +got):\n%s", err, diff)
+		}
+	}
+	got, err := s.Source(source.Rev)
+	if diff := cmp.Diff(source, got); err != nil || diff != "" {
+		t.Errorf("Source: %v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestRecordAgain(t *testing.T) {
+	s := openTemp(t)
+	first, second := publication("c", "r:1", 1), publication("c", "r:1", 2)
+	second.Recipe, second.Digest, second.Reason = "sha256:new", "sha256:new", "recipe changed"
+	for _, p := range []Publication{first, second, second} {
+		if err := s.Record([]Publication{p}, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := s.Publications()
+	if diff := cmp.Diff([]Publication{second}, all); err != nil || diff != "" {
+		t.Errorf("Publications: %v (-want +got):\n%s", err, diff)
+	}
+	events, err := s.History("c", 0)
+	if err != nil || len(events) != 3 || events[0].Reason != "recipe changed" || events[2].Reason != "new commit" {
+		t.Errorf("History = %+v, %v, want three, the newest first", events, err)
+	}
+}
+
+func TestNothingThere(t *testing.T) {
+	s := openTemp(t)
+	if p, err := s.Publication("c", "r:1"); p != nil || err != nil {
+		t.Errorf("Publication = %v, %v", p, err)
+	}
+	// A key is not the beginning of another one.
+	if err := s.Record([]Publication{publication("c", "r:1", 1), publication("cr", ":1", 1)}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := s.Publication("", "cr:1"); p != nil || err != nil {
+		t.Errorf("Publication = %v, %v", p, err)
+	}
+	if all, err := s.Publications(); len(all) != 2 || err != nil {
+		t.Errorf("Publications = %v, %v, want 2", all, err)
+	}
+	if l, err := s.Layer("k"); l != nil || err != nil {
+		t.Errorf("Layer = %v, %v", l, err)
+	}
+	if src, err := s.Source("r"); src != nil || err != nil {
+		t.Errorf("Source = %v, %v", src, err)
+	}
+	if f, err := s.Failure("c"); f != nil || err != nil {
+		t.Errorf("Failure = %v, %v", f, err)
+	}
+	if h, err := s.Head("c"); h != nil || err != nil {
+		t.Errorf("Head = %v, %v", h, err)
+	}
+	if tag, body, ok := s.ETag("u"); tag != "" || body != nil || ok {
+		t.Errorf("ETag = %q, %q, %v", tag, body, ok)
+	}
+}
+
+func TestHead(t *testing.T) {
+	s := openTemp(t)
+	zone := time.FixedZone("", 7200)
+	want := heads.Head{Channel: "c", Commit: heads.Commit{Rev: "r", Tree: "t", Date: epoch.In(zone)}}
+	for range 2 {
+		if err := s.SetHead(want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Head("c")
+		if diff := cmp.Diff(&want, got); err != nil || diff != "" {
+			t.Errorf("Head: %v (-want +got):\n%s", err, diff)
+		}
+		if got.Date.Location() != time.UTC {
+			t.Errorf("the date is in %v, want UTC", got.Date.Location())
+		}
+		want.Rev = "s"
+	}
+}
+
+func TestETag(t *testing.T) {
+	s := openTemp(t)
+	for _, want := range []string{"", "{}", strings.Repeat("\x00\xff", 50_000)} {
+		if err := s.SetETag("u", `W/"`+fmt.Sprint(len(want))+`"`, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		tag, body, ok := s.ETag("u")
+		if tag != fmt.Sprintf("W/%q", fmt.Sprint(len(want))) || string(body) != want || !ok {
+			t.Errorf("ETag = %q, %d bytes, %v, want %d bytes", tag, len(body), ok, len(want))
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := s.ETag("u"); ok {
+		t.Error("a closed file gave an answer")
+	}
+}
+
+func TestBounds(t *testing.T) {
+	s := openTemp(t)
+	const publications = 10_050
+	var all []Publication
+	for i := range publications {
+		all = append(all, publication("c", fmt.Sprint("r:", i), i))
+	}
+	if err := s.Record(all, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	events, err := s.History("", 0)
+	if err != nil || len(events) != 10_000 || events[0].Image != "r:10049" || events[9_999].Image != "r:50" {
+		t.Errorf("History: %d events, %v, want the newest 10,000", len(events), err)
+	}
+	if kept, err := s.Publications(); err != nil || len(kept) != 10_000 || kept[9_999].Image != "r:50" {
+		t.Errorf("Publications: %d, %v, want the newest 10,000", len(kept), err)
+	}
+}
+
+// TestPrune keeps what was written last, and what is written again counts as new.
+func TestPrune(t *testing.T) {
+	s := openTemp(t)
+	var list []Layer
+	for _, name := range strings.Fields("a b c d a e") {
+		list = append(list, Layer{Key: name})
+	}
+	if err := s.Record(nil, list, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		most int
+		want string
+	}{{5, "a b c d e"}, {3, "a d e"}, {3, "a d e"}, {1, "e"}, {0, "e"}} {
+		err := s.update(func(tx *bbolt.Tx) error {
+			return prune(tx, bucket{layersBucket.name, step.most})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		err = s.view(func(tx *bbolt.Tx) error {
+			kept, err := all[Layer](tx, layersBucket)
+			for _, l := range kept {
+				got = append(got, l.Key)
+			}
+			return err
+		})
+		if err != nil || strings.Join(got, " ") != step.want {
+			t.Errorf("a bound of %d kept %q, %v, want %q", step.most, got, err, step.want)
+		}
+	}
+}
+
+// TestStoredShape holds what is in the file against what other versions of the
+// factory read: a change of it needs a migration.
+func TestStoredShape(t *testing.T) {
+	s := openTemp(t)
+	p := publication("c", "r:1", 1)
+	if err := s.Record([]Publication{p}, []Layer{{Key: "k", Digest: "d", DiffID: "i", Size: 1, MediaType: "m"}}, &Source{Rev: "r", Tree: "t", NarSize: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetETag("u", "e", []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetHead(heads.Head{Channel: "c", Commit: heads.Commit{Rev: "r", Tree: "t", Date: epoch}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Fail("d", "r", "no", epoch); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err := s.view(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+			return b.ForEach(func(k, v []byte) error {
+				got = append(got, fmt.Sprintf("%s %q %s", name, k, v))
+				return nil
+			})
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rev := strings.Repeat("a", 40)
+	want := []string{
+		`etags "u" {"v":1,"n":1,"value":{"etag":"e","body":"Yg=="}}`,
+		`failures "d" {"v":1,"n":1,"value":{"channel":"d","rev":"r","error":"no","count":1,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:02:00Z"}}`,
+		`heads "c" {"v":1,"n":1,"value":{"channel":"c","rev":"r","tree":"t","date":"2026-11-20T12:00:00Z"}}`,
+		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","rev":"` + rev + `","image":"r:1","digest":"sha256:r:1","action":"build","reason":"new commit"}}`,
+		`history "\x00\x00\x00\x00\x00\x00\x00\x02" {"v":1,"n":2,"value":{"time":"2026-11-20T12:00:00Z","channel":"d","rev":"r","error":"no"}}`,
+		`layers "k" {"v":1,"n":1,"value":{"key":"k","digest":"d","diffId":"i","size":1,"mediaType":"m"}}`,
+		`meta "schema" 1`,
+		`publications "c\x00r:1" {"v":1,"n":1,"value":{"channel":"c","rev":"` + rev + `","recipe":"sha256:0123","image":"r:1","digest":"sha256:r:1","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit"}}`,
+		`sources "r" {"v":1,"n":1,"value":{"rev":"r","tree":"t","narSize":2}}`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("stored (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnreadableValue(t *testing.T) {
+	tests := []struct{ name, data, want string }{
+		{"no JSON", "{", `damaged (layers "k": unexpected end of JSON input): `},
+		{"another version", `{"v":2,"n":1,"value":{}}`, `damaged (layers "k": version 2): `},
+		{"another shape", `{"v":1,"n":1,"value":[]}`, `damaged (layers "k": json: cannot unmarshal array into Go value of type record.Layer): `},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := openTemp(t)
+			err := s.update(func(tx *bbolt.Tx) error {
+				return tx.Bucket(layersBucket.name).Put([]byte("k"), []byte(tt.data))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Layer("k"); err == nil || !strings.HasPrefix(err.Error(), s.file+": "+tt.want) {
+				t.Errorf("Layer: %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	s := openTemp(t)
+	const goroutines, rounds = 8, 5
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			channel := fmt.Sprint("c", g)
+			for i := range rounds {
+				if _, err := s.Fail(channel, "r", "no", epoch); err != nil {
+					t.Error(err)
+				}
+				if err := s.SetETag(channel, fmt.Sprint(i), []byte("b")); err != nil {
+					t.Error(err)
+				}
+				if tag, _, ok := s.ETag(channel); tag != fmt.Sprint(i) || !ok {
+					t.Errorf("ETag = %q, %v, want %d", tag, ok, i)
+				}
+				if _, err := s.History("", 3); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	failures, err := s.Failures()
+	if err != nil || len(failures) != goroutines {
+		t.Fatalf("Failures = %v, %v, want %d", failures, err, goroutines)
+	}
+	for _, f := range failures {
+		if f.Count != rounds {
+			t.Errorf("%s failed %d times, want %d", f.Channel, f.Count, rounds)
+		}
+	}
+	if events, err := s.History("", 0); err != nil || len(events) != goroutines*rounds {
+		t.Errorf("History: %d events, %v, want %d", len(events), err, goroutines*rounds)
+	}
+}
+
+// The types that are stored are also printed.
+func TestPublicationJSON(t *testing.T) {
+	data, err := json.Marshal(Failure{Channel: "c", Time: epoch, Next: epoch})
+	const want = `{"channel":"c","rev":"","error":"","count":0,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:00:00Z"}`
+	if err != nil || string(data) != want {
+		t.Errorf("Failure as JSON = %s, %v, want %s", data, err, want)
+	}
+}
