@@ -1,0 +1,2 @@
+# The oldest Nix that evaluates this tree
+"2.3"
