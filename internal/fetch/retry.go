@@ -1,0 +1,67 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// maxRetryAfter bounds the pause that a server may ask for.
+// Who asks for a longer one is believed: the request fails at once.
+const maxRetryAfter = time.Minute
+
+// patience counts failures in a row and says when to stop trying.
+type patience struct {
+	client   *Client
+	failures int
+}
+
+// next returns how long to wait before the next try, or false if there should be none.
+func (p *patience) next(cause error) (pause time.Duration, again bool) {
+	p.failures++
+	if !temporary(cause) || p.failures >= p.client.options.Attempts {
+		return 0, false
+	}
+	var answer *statusError
+	errors.As(cause, &answer)
+	switch {
+	case answer == nil:
+		return backOff(p.client.options.Delay, p.failures), true
+	case answer.retryAfter > maxRetryAfter:
+		return 0, false
+	}
+	return max(answer.retryAfter, backOff(p.client.options.Delay, p.failures)), true
+}
+
+func sleep(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// backOff returns the pause after the nth failure in a row: first, twice that, four times that, …,
+// each up to a quarter longer or shorter so that clients do not return all at once.
+func backOff(first time.Duration, n int) time.Duration {
+	pause := first << min(n-1, 10)
+	return time.Duration(float64(pause) * (0.75 + 0.5*rand.Float64()))
+}
+
+// retryAfter reads the header of that name: seconds, or a date.
+func retryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(date))
+	}
+	return 0
+}
