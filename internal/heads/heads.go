@@ -1,0 +1,178 @@
+// Package heads turns the name of a channel into the commit that its branch
+// points at now, by GitHub's REST API.
+//
+// An answer is whole or it is an error: a Head is always that of the branch
+// asked for, with full ids of commit and tree and the date of the commit.
+// A channel that has not moved costs one request that is answered by
+// "not modified", which does not count against the rate limit.
+package heads
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/go-github/v62/github"
+
+	"github.com/nixpkgs-factory/factory/internal/fetch"
+)
+
+// Commit is a revision of the repository.
+type Commit struct {
+	Rev  string    // 40 digits of lower-case hex
+	Tree string    // id of its tree, likewise
+	Date time.Time // of the committer, in UTC
+}
+
+// Head is what a channel points at.
+type Head struct {
+	Channel string
+	Commit
+}
+
+// Client asks one repository. It is safe for concurrent use if its ETags are.
+type Client struct {
+	github        *github.Client
+	owner, name   string
+	authenticated bool
+	transport     *transport
+}
+
+// timeout bounds one question with all its repetitions.
+const timeout = 2 * time.Minute
+
+var (
+	revRule      = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	shortRevRule = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
+)
+
+// ParseRev checks that s is a full revision: 40 digits of lower-case hex.
+func ParseRev(s string) (string, error) {
+	if !revRule.MatchString(s) {
+		return "", fmt.Errorf("%q is not a revision (want 40 hex digits)", s)
+	}
+	return s, nil
+}
+
+// Head returns the head of a channel, by one request that is conditional if an earlier answer is known.
+// If there is no such branch the error is an *UnknownChannelError.
+func (c *Client) Head(ctx context.Context, channel string) (Head, error) {
+	escaped := url.PathEscape(channel)
+	if escaped == "" || strings.Trim(escaped, ".") == "" {
+		return Head{}, fmt.Errorf("%q is not the name of a channel", channel)
+	}
+	var branch github.Branch
+	req, err := c.get(ctx, "branches/"+escaped, &branch)
+	if err != nil {
+		if errors.Is(err, fetch.ErrNotFound) {
+			return Head{}, c.unknownChannel(ctx, channel, err)
+		}
+		return Head{}, err
+	}
+	if branch.GetName() != channel {
+		return Head{}, wrongAnswer(req, fmt.Errorf("the answer is for branch %q", branch.GetName()))
+	}
+	commit, err := newCommit(branch.GetCommit().GetSHA(), branch.GetCommit().GetCommit())
+	if err != nil {
+		return Head{}, wrongAnswer(req, err)
+	}
+	return Head{channel, commit}, nil
+}
+
+// Commit returns a revision, given by 40 or by its first 7 or more hex digits.
+// If there is no such revision the error is an *UnknownCommitError.
+func (c *Client) Commit(ctx context.Context, rev string) (Commit, error) {
+	full := strings.ToLower(rev)
+	if !shortRevRule.MatchString(full) {
+		return Commit{}, fmt.Errorf("%q is not a revision (want 7 to 40 hex digits)", rev)
+	}
+	if len(full) < 40 {
+		var err error
+		if full, err = c.resolve(ctx, full); err != nil {
+			return Commit{}, err
+		}
+	}
+	var answer github.Commit
+	req, err := c.get(ctx, "git/commits/"+full, &answer)
+	if err != nil {
+		return Commit{}, c.unknownCommit(rev, err)
+	}
+	if answer.GetSHA() != full {
+		return Commit{}, wrongAnswer(req, fmt.Errorf("the answer is for commit %q", answer.GetSHA()))
+	}
+	commit, err := newCommit(full, &answer)
+	if err != nil {
+		return Commit{}, wrongAnswer(req, err)
+	}
+	return commit, nil
+}
+
+// resolve completes a short revision.
+func (c *Client) resolve(ctx context.Context, short string) (string, error) {
+	var text strings.Builder
+	req, err := c.request(ctx, "commits/"+short, "application/vnd.github.sha", &text)
+	if err != nil {
+		return "", c.unknownCommit(short, err)
+	}
+	full := strings.TrimSpace(text.String())
+	if strings.HasPrefix(full, "{") {
+		// Servers that are only like GitHub ignore the media type and send the whole commit.
+		var commit struct{ SHA string }
+		if err := json.Unmarshal([]byte(full), &commit); err != nil {
+			return "", wrongAnswer(req, err)
+		}
+		full = commit.SHA
+	}
+	if !revRule.MatchString(full) || !strings.HasPrefix(full, short) {
+		// Hex digits can be the name of a branch or tag, too.
+		return "", wrongAnswer(req, fmt.Errorf("the answer is for commit %.60q", full))
+	}
+	return full, nil
+}
+
+func newCommit(sha string, answer *github.Commit) (Commit, error) {
+	rev, err := ParseRev(sha)
+	if err != nil {
+		return Commit{}, err
+	}
+	tree, err := ParseRev(answer.GetTree().GetSHA())
+	if err != nil {
+		return Commit{}, fmt.Errorf("tree: %w", err)
+	}
+	date := answer.GetCommitter().GetDate().UTC()
+	if date.IsZero() {
+		return Commit{}, errors.New("the commit has no date")
+	}
+	return Commit{rev, tree, date}, nil
+}
+
+// get asks for a JSON document below the repository's URL.
+func (c *Client) get(ctx context.Context, resource string, answer any) (*http.Request, error) {
+	return c.request(ctx, resource, "", answer)
+}
+
+func (c *Client) request(ctx context.Context, resource, accept string, answer any) (*http.Request, error) {
+	req, err := c.github.NewRequest(http.MethodGet, "repos/"+c.owner+"/"+c.name+"/"+resource, nil)
+	if err != nil {
+		return nil, err
+	}
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err = c.github.Do(limited, req, answer)
+	if err == nil {
+		return req, nil
+	}
+	if ctx.Err() == nil && limited.Err() != nil {
+		err = fmt.Errorf("no answer within %v", timeout)
+	}
+	return req, c.explain(req, err)
+}
