@@ -1,0 +1,201 @@
+package source
+
+import (
+	"archive/tar"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nixpkgs-factory/factory/internal/nix/nar"
+)
+
+// maxNames bounds the bytes of all names and targets together, which are held in memory.
+// nixpkgs has about one megabyte.
+const maxNames = 64 << 20
+
+// builder makes a tree of the members of an archive, in their order and as unpacking them one after the other would.
+type builder struct {
+	limits  Limits
+	spool   *spool
+	blob    hash.Hash
+	top     *node // the folder that the archive would be unpacked into
+	links   []pendingLink
+	entries int   // members and implied directories
+	names   int64 // bytes of names and targets
+	comment string
+}
+
+func newBuilder(s *spool, limits Limits) *builder {
+	return &builder{limits: limits, spool: s, blob: sha1.New(), top: &node{kind: nar.Directory}}
+}
+
+// readMembers reads all members, and the stream to its end.
+func (b *builder) readMembers(stream *tarStream) error {
+	tr := tar.NewReader(stream)
+	last := ""
+	for {
+		hdr, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
+			return fmt.Errorf("%s: %w", after(last), truncated(err))
+		}
+		if err := b.add(hdr, tr); err != nil {
+			return fmt.Errorf("member %q: %w", hdr.Name, truncated(err))
+		}
+		last = hdr.Name
+	}
+	if stream.ended {
+		return fmt.Errorf("%s: archive is truncated: no end-of-archive marker", after(last))
+	}
+	if err := expectZeros(stream); err != nil {
+		return err
+	}
+	return b.spool.seal()
+}
+
+// after says where in an archive an error is: behind a member, if there was one.
+func after(member string) string {
+	if member == "" {
+		return "at the start"
+	}
+	return fmt.Sprintf("after member %q", member)
+}
+
+func truncated(err error) error {
+	if err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("archive is truncated: %w", err)
+	}
+	return err
+}
+
+// expectZeros reads what follows the end-of-archive marker: padding.
+// Reading it is also what has the checksum of the compressed stream verified.
+func expectZeros(r io.Reader) error {
+	buf := make([]byte, 4096)
+	for {
+		n, err := r.Read(buf)
+		for _, c := range buf[:n] {
+			if c != 0 {
+				return errors.New("data after the end of the archive")
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// add puts one member into the tree.
+func (b *builder) add(hdr *tar.Header, content io.Reader) error {
+	if err := b.charge(1, len(hdr.Linkname)); err != nil {
+		return err
+	}
+	if hdr.Typeflag == tar.TypeXGlobalHeader {
+		return b.addGlobal(hdr.PAXRecords)
+	}
+	names, err := splitName(hdr.Name)
+	if err != nil {
+		return err
+	}
+	isDir := hdr.Typeflag == tar.TypeDir || isFile(hdr) && hdr.Size == 0 && strings.HasSuffix(hdr.Name, "/")
+	if len(names) == 0 && isDir {
+		return nil
+	}
+	if len(names) == 0 || !isDir && strings.HasSuffix(hdr.Name, "/") {
+		return errors.New("name of a directory for what is none")
+	}
+	parent, err := b.parent(names)
+	if err != nil {
+		return err
+	}
+	n := &node{name: strings.Clone(names[len(names)-1]), kind: nar.Directory}
+	if !isDir {
+		if n, err = b.leaf(n.name, hdr, content); err != nil {
+			return err
+		}
+	}
+	return b.place(parent, n)
+}
+
+// leaf makes a node of a member that is no directory.
+func (b *builder) leaf(name string, hdr *tar.Header, content io.Reader) (*node, error) {
+	switch {
+	case isFile(hdr):
+		f, err := b.readFile(hdr, content)
+		return &node{name: name, kind: nar.Regular, file: f}, err
+	case hdr.Typeflag == tar.TypeSymlink:
+		if n := len(hdr.Linkname); n == 0 || n > maxTarget {
+			return nil, fmt.Errorf("link target of %d bytes (want 1 to %d)", n, maxTarget)
+		}
+		return &node{name: name, kind: nar.Symlink, target: strings.Clone(hdr.Linkname)}, nil
+	case hdr.Typeflag == tar.TypeLink:
+		return b.hardLink(name, hdr)
+	}
+	return nil, fmt.Errorf("neither file, directory nor link (type %q)", hdr.Typeflag)
+}
+
+func isFile(hdr *tar.Header) bool {
+	switch hdr.Typeflag {
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
+		return true
+	}
+	return false
+}
+
+func (b *builder) readFile(hdr *tar.Header, content io.Reader) (*file, error) {
+	if hdr.Size > b.limits.Unpacked-b.spool.size {
+		return nil, fmt.Errorf("size %d exceeds the limit of %d bytes for all files", hdr.Size, b.limits.Unpacked)
+	}
+	b.blob.Reset()
+	b.blob.Write(objectHeader("blob", hdr.Size))
+	offset, err := b.spool.add(content, hdr.Size, b.blob)
+	if err != nil {
+		return nil, err
+	}
+	f := &file{offset: offset, size: hdr.Size, executable: hdr.Mode&0o100 != 0}
+	b.blob.Sum(f.blob[:0])
+	return f, nil
+}
+
+// addGlobal takes note of the header that git archive begins with.
+// Whatever else such a header may say applies to all members for some readers and to none for others.
+func (b *builder) addGlobal(records map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(records)) {
+		switch key {
+		case "comment":
+			b.comment = records[key]
+		case "path", "linkpath", "size":
+			return fmt.Errorf("global header sets %q for all members", key)
+		}
+	}
+	return nil
+}
+
+// charge counts entries and bytes of names against the limits.
+func (b *builder) charge(entries, names int) error {
+	b.entries += entries
+	b.names += int64(names)
+	if b.entries > b.limits.Files {
+		return fmt.Errorf("archive has more than %d entries", b.limits.Files)
+	}
+	if b.names > maxNames {
+		return fmt.Errorf("names and link targets in the archive are longer than %d bytes together", maxNames)
+	}
+	return nil
+}
+
+// objectHeader is what git hashes before the bytes of an object.
+func objectHeader(kind string, size int64) []byte {
+	return append(strconv.AppendInt([]byte(kind+" "), size, 10), 0)
+}

@@ -1,0 +1,221 @@
+// Package source turns the gzipped tar archive of a repository into its store object:
+// the NAR hash and store path that Nix's fetchTarball gives it,
+// the id of the tree that git would store for it, and its contents in NAR order.
+//
+// The archive is read once, as a stream, and never unpacked for that.
+// What [Read] returns has passed every check; an archive that means different things to different readers
+// (names with "..", members below links, data after its end, and so on) is an error, not a guess.
+package source
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+)
+
+// blockSize is how much one stage of a stream hands to the next at a time.
+const blockSize = 256 << 10
+
+// Limits bound what an archive may cost. A zero field stands for its default.
+type Limits struct {
+	Archive  int64 // compressed bytes; 1 GiB
+	Unpacked int64 // bytes of the tar stream, of all contents together, and of the NAR; 4 GiB
+	Files    int   // members, and entries of the tree with implied directories; 1,000,000
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Archive == 0 {
+		l.Archive = 1 << 30
+	}
+	if l.Unpacked == 0 {
+		l.Unpacked = 4 << 30
+	}
+	if l.Files == 0 {
+		l.Files = 1_000_000
+	}
+	return l
+}
+
+// Options say where an archive comes from and what it may cost.
+type Options struct {
+	Name   string // URL or file that errors begin with
+	Dir    string // folder for the temporary file; the system's if empty
+	Limits Limits
+}
+
+// Tree is the single top-level entry of an archive, usually a directory.
+// Its methods may be called concurrently until Close.
+type Tree struct {
+	NarHash nix.Hash
+	NarSize int64  // bytes
+	TreeID  string // 40 hex digits of git's SHA-1 tree id; empty if the top-level entry is no directory
+	Files   int    // entries below the top-level one
+	Comment string // comment of the pax global header, where git archive writes the commit id; not verified
+
+	root  *node
+	spool *spool
+}
+
+// Read reads a gzipped tar archive to its end.
+// Contents go to a temporary file of their total size, which has no name from the start.
+// Errors begin with opts.Name and name the member at fault.
+// Read does not return while a call of r.Read is pending, not even when ctx ends.
+func Read(ctx context.Context, r io.Reader, opts Options) (*Tree, error) {
+	opts.Limits = opts.Limits.withDefaults()
+	t, err := readGzip(ctx, r, opts)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("%s: %w", opts.Name, err)
+	}
+	return t, nil
+}
+
+// readGzip decompresses on one goroutine and reads the tar stream on another.
+func readGzip(ctx context.Context, r io.Reader, opts Options) (*Tree, error) {
+	pr, pw := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
+	defer stop()
+
+	var g errgroup.Group
+	g.Go(func() error {
+		pw.CloseWithError(gunzip(pw, r, opts.Limits.Archive))
+		return nil // the reading side sees the error where it happened in the stream
+	})
+	t, err := readTar(ctx, pr, opts)
+	pr.Close()
+	g.Wait()
+	return t, err
+}
+
+// gunzip decompresses r, which may consist of several gzip streams but of nothing else.
+func gunzip(w io.Writer, r io.Reader, limit int64) error {
+	in := bufio.NewReaderSize(&bounded{r: r, left: limit, err: fmt.Errorf("archive is larger than %d bytes", limit)}, blockSize)
+	out := bufio.NewWriterSize(w, blockSize)
+	zr, err := gzip.NewReader(in)
+	for err == nil {
+		zr.Multistream(false)
+		if _, err = io.Copy(out, zr); err != nil {
+			break
+		}
+		var magic []byte
+		if magic, err = in.Peek(2); err == io.EOF && len(magic) == 0 {
+			return out.Flush()
+		}
+		if string(magic) != "\x1f\x8b" {
+			return errors.New("gzip: data after the end of the archive")
+		}
+		err = zr.Reset(in)
+	}
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("gzip: archive is truncated: %w", io.ErrUnexpectedEOF)
+	case errors.Is(err, gzip.ErrHeader):
+		return errors.New("gzip: wrong header")
+	case errors.Is(err, gzip.ErrChecksum):
+		return errors.New("gzip: wrong checksum")
+	}
+	return err
+}
+
+// readTar reads a plain tar stream; opts.Limits are complete.
+func readTar(ctx context.Context, r io.Reader, opts Options) (_ *Tree, err error) {
+	s, err := newSpool(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+
+	b := newBuilder(s, opts.Limits)
+	stream := &tarStream{r: bufio.NewReaderSize(&bounded{
+		r: r, left: opts.Limits.Unpacked, err: fmt.Errorf("unpacked archive is larger than %d bytes", opts.Limits.Unpacked),
+	}, blockSize)}
+	if err := b.readMembers(stream); err != nil {
+		return nil, err
+	}
+	root, err := b.finish()
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{root: root, spool: s, TreeID: treeID(root), Files: root.count() - 1, Comment: b.comment}
+	if err := t.hash(ctx, opts.Limits.Unpacked); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// hash computes NarHash and NarSize: one goroutine writes the NAR, the other one hashes it.
+func (t *Tree) hash(ctx context.Context, limit int64) error {
+	pr, pw := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
+	defer stop()
+
+	var g errgroup.Group
+	g.Go(func() error {
+		out := bufio.NewWriterSize(pw, blockSize)
+		err := t.WriteNAR(out)
+		if err == nil {
+			err = out.Flush()
+		}
+		pw.CloseWithError(err)
+		return nil
+	})
+	h := sha256.New()
+	in := &bounded{r: pr, left: limit, err: fmt.Errorf("NAR is larger than %d bytes", limit)}
+	size, err := io.CopyBuffer(h, in, make([]byte, blockSize))
+	pr.Close()
+	g.Wait()
+	h.Sum(t.NarHash[:0])
+	t.NarSize = size
+	return err
+}
+
+// StorePath is the path of the tree in a store as an object without references: what fetchTarball makes of it.
+func (t *Tree) StorePath(name string) (nix.StorePath, error) {
+	return nix.SourcePath(name, t.NarHash, nil)
+}
+
+// Close frees the temporary file. The tree cannot be used afterwards.
+func (t *Tree) Close() error {
+	return t.spool.Close()
+}
+
+// bounded reads at most left bytes of r and then returns err unless r ends there.
+type bounded struct {
+	r    io.Reader
+	left int64
+	err  error
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, b.err
+	}
+	return n, err
+}
+
+// tarStream is the decompressed archive. It remembers whether it was read to its end.
+type tarStream struct {
+	r     *bufio.Reader
+	ended bool
+}
+
+func (s *tarStream) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.ended = s.ended || err == io.EOF
+	return n, err
+}
