@@ -39,6 +39,9 @@ const (
 	RevisionLabel = "org.opencontainers.image.revision"
 	CreatedLabel  = "org.opencontainers.image.created"
 	VersionLabel  = "org.opencontainers.image.version"
+
+	// ReleaseLabel is nixpkgs' own version, as in "26.05".
+	ReleaseLabel = prefix + "nixpkgs.version"
 )
 
 // Facts are what labels and annotations say of an image.
@@ -48,15 +51,16 @@ type Facts struct {
 	Date       time.Time // of the commit
 	Version    string    // of nixpkgs, as in "26.05"
 	Recipe     string
-	NarHash    nix.Hash // of the source
-	Repository string   // as in NixOS/nixpkgs
+	NarHash    nix.Hash          // of the source
+	Repository string            // as in NixOS/nixpkgs
+	Extra      map[string]string // labels to add or replace
 }
 
 // common are the labels that are the same for every system.
 func (f Facts) common() map[string]string {
 	short := f.Rev[:min(12, len(f.Rev))]
 	version := strings.Join(nonEmpty(f.Version, f.Date.UTC().Format("20060102"), short), ".")
-	return map[string]string{
+	labels := map[string]string{
 		"org.opencontainers.image.title":       "nixpkgs-" + f.Channel,
 		"org.opencontainers.image.description": fmt.Sprintf("Nix, Cachix, Attic and the nixpkgs of %s at %s", f.Channel, short),
 		"org.opencontainers.image.source":      "https://github.com/nixpkgs-factory/factory",
@@ -71,6 +75,11 @@ func (f Facts) common() map[string]string {
 		NarHashLabel:                           f.NarHash.SRI(),
 		LastModifiedLabel:                      strconv.FormatInt(f.Date.Unix(), 10),
 	}
+	if f.Version != "" {
+		labels[ReleaseLabel] = f.Version
+	}
+	maps.Copy(labels, f.Extra)
+	return labels
 }
 
 func nonEmpty(parts ...string) []string {
@@ -154,10 +163,27 @@ type Part struct {
 	Image  v1.Image
 }
 
-// Index makes the index that a tag points to, with the parts in the order given.
-func Index(facts Facts, parts []Part) (v1.ImageIndex, error) {
+// Index makes the index that a tag points to, with the parts in the order
+// given. Its annotations are those that all parts have in common, so it does not
+// matter whether the parts were made by one machine or by several.
+func Index(parts []Part) (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for _, p := range parts {
+	var common map[string]string
+	for i, p := range parts {
+		manifest, err := p.Image.Manifest()
+		if err != nil {
+			return nil, err
+		}
+		facts := maps.Clone(manifest.Annotations)
+		if got := facts[SystemLabel]; got != p.System.Nix {
+			return nil, fmt.Errorf("the image for %s says that it is for %q", p.System.Nix, got)
+		}
+		delete(facts, SystemLabel)
+		if i == 0 {
+			common = facts
+		} else if !maps.Equal(common, facts) {
+			return nil, fmt.Errorf("the images for %s and %s are not of one build: their annotations differ", parts[0].System.Nix, p.System.Nix)
+		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
 			Add: p.Image,
 			Descriptor: v1.Descriptor{
@@ -167,5 +193,5 @@ func Index(facts Facts, parts []Part) (v1.ImageIndex, error) {
 			},
 		})
 	}
-	return mutate.Annotations(index, facts.common()).(v1.ImageIndex), nil
+	return mutate.Annotations(index, common).(v1.ImageIndex), nil
 }

@@ -161,13 +161,14 @@ func TestAssembleAndIndex(t *testing.T) {
 		"io.github.nixpkgs-factory.system":               "aarch64-linux",
 		"io.github.nixpkgs-factory.nixpkgs.sha256":       "0000000000000000000000000000000000000000000000000001",
 		"io.github.nixpkgs-factory.nixpkgs.narHash":      "sha256-AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"io.github.nixpkgs-factory.nixpkgs.version":      "26.05",
 		"io.github.nixpkgs-factory.nixpkgs.lastModified": "1780221600",
 		"io.github.nixpkgs-factory.tools":                `[{"name":"nix","version":"2.31","path":"/nix/store/x"}]`,
 	}
 	if diff := cmp.Diff(labels, conf.Config.Labels); diff != "" {
 		t.Errorf("labels mismatch (-want +got):\n%s", diff)
 	}
-	index, err := Index(facts(t), []Part{{system, img}})
+	index, err := Index([]Part{{system, img}})
 	if err != nil {
 		t.Fatal(err)
 	}

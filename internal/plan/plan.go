@@ -35,6 +35,8 @@ const (
 	Missing       Reason = "missing in registry"
 	Requested     Reason = "requested"
 	Backfill      Reason = "backfill"
+	Frozen        Reason = "frozen"
+	Waiting       Reason = "waiting after a failure"
 )
 
 // Channel is what is known of a channel, or of one revision of it.
@@ -46,6 +48,12 @@ type Channel struct {
 	Systems   []string
 	Images    []string    // repository:revision, one for each destination
 	Published []Published // what is there now, in the order of Images
+
+	// Frozen says that the channel reached its end of life: nothing of it changes.
+	Frozen bool
+
+	// Waiting says that the last try failed and the next one is not due.
+	Waiting bool
 
 	// Recorded is the newest publication of the channel, nil when there is none.
 	Recorded *record.Publication
@@ -103,11 +111,31 @@ func Make(channels []Channel) []Job {
 	jobs := make([]Job, len(channels))
 	for i, ch := range channels {
 		jobs[i] = ch.job()
-		if jobs[i].Err == nil {
+		switch {
+		case ch.Frozen:
+			jobs[i].Err, jobs[i].Reason = nil, Frozen
+		case jobs[i].Err == nil:
 			jobs[i].Action, jobs[i].Reason = ch.decide()
+			if ch.Waiting && jobs[i].Action != None {
+				jobs[i].Action, jobs[i].Reason = None, Waiting
+			}
 		}
 	}
 	return jobs
+}
+
+// Fill plans the image of a revision that the channel has passed. It is built
+// where nothing has its tag; nothing that is there is ever written over.
+func Fill(ch Channel) Job {
+	job := ch.job()
+	switch {
+	case job.Err != nil:
+	case ch.count(Published.found) == 0:
+		job.Action, job.Reason = Build, Backfill
+	default:
+		job.Reason = UpToDate
+	}
+	return job
 }
 
 // Request plans an image that somebody asks for, whatever a cycle would do.

@@ -27,10 +27,12 @@ var Parts = []string{"image.nix", "rootfs", "bin"}
 // Settings are the settings that enter an image. Adding a field changes every
 // recipe.
 type Settings struct {
-	Systems     []string `json:"systems"`
-	SourceNames []string `json:"sourceNames"`
-	Encoding    string   `json:"encoding"` // identity of the layers' encoding
-	Database    string   `json:"database"` // identity of what writes the Nix database
+	Systems     []string          `json:"systems"`
+	Optional    []string          `json:"optional"` // systems that may be left out
+	SourceNames []string          `json:"sourceNames"`
+	Labels      map[string]string `json:"labels"`   // JSON has them in order
+	Encoding    string            `json:"encoding"` // identity of the layers' encoding
+	Database    string            `json:"database"` // identity of what writes the Nix database
 }
 
 // Digest returns "sha256:" and 64 hex digits. Of a file its path, whether it is

@@ -16,6 +16,7 @@ type Publication struct {
 	Recipe  string    `json:"recipe"` // digest
 	Image   string    `json:"image"`  // repository:tag
 	Digest  string    `json:"digest"`
+	Version string    `json:"version,omitempty"` // of nixpkgs
 	Time    time.Time `json:"time"`
 	Systems []string  `json:"systems"`
 	Action  string    `json:"action,omitempty"` // what led to it, for the history

@@ -35,7 +35,16 @@ func Layout(dir, repository string) Repository {
 
 type layoutRepository struct{ dir, name string }
 
-func (l *layoutRepository) Image(tag string) string {
+// Folder is a repository in an OCI layout folder.
+type Folder interface {
+	Dir() string        // of the layout
+	Repository() string // name that the layout's entries begin with
+}
+
+func (l *layoutRepository) Dir() string        { return l.dir }
+func (l *layoutRepository) Repository() string { return l.name }
+
+func (l *layoutRepository) Ref(tag string) string {
 	return fmt.Sprintf("oci:%s:%s:%s", l.dir, l.name, tag)
 }
 
@@ -55,7 +64,7 @@ func (l *layoutRepository) find(tag string) (v1.Descriptor, error) {
 			return desc, nil
 		}
 	}
-	return v1.Descriptor{}, fmt.Errorf("%s: %w", l.Image(tag), ErrNotFound)
+	return v1.Descriptor{}, fmt.Errorf("%s: %w", l.Ref(tag), ErrNotFound)
 }
 
 func (l *layoutRepository) Index(_ context.Context, tag string) (v1.ImageIndex, error) {
@@ -64,7 +73,7 @@ func (l *layoutRepository) Index(_ context.Context, tag string) (v1.ImageIndex, 
 		return nil, err
 	}
 	if !desc.MediaType.IsIndex() {
-		return nil, fmt.Errorf("%s: want an image index, it is %q", l.Image(tag), desc.MediaType)
+		return nil, fmt.Errorf("%s: want an image index, it is %q", l.Ref(tag), desc.MediaType)
 	}
 	all, err := layout.ImageIndexFromPath(l.dir)
 	if err != nil {
@@ -73,15 +82,28 @@ func (l *layoutRepository) Index(_ context.Context, tag string) (v1.ImageIndex, 
 	return all.ImageIndex(desc.Digest)
 }
 
-func (l *layoutRepository) Push(ctx context.Context, index v1.ImageIndex) error {
+func (l *layoutRepository) PushImage(ctx context.Context, img v1.Image) error {
+	if err := l.begin(); err != nil {
+		return err
+	}
+	return l.pushImage(ctx, img)
+}
+
+// begin makes the layout's folder.
+func (l *layoutRepository) begin() error {
 	if err := os.MkdirAll(l.blobs(), 0o777); err != nil {
 		return err
 	}
 	mark := filepath.Join(l.dir, "oci-layout")
-	if _, err := os.Stat(mark); errors.Is(err, fs.ErrNotExist) {
-		if err := replace(mark, []byte(`{"imageLayoutVersion":"1.0.0"}`+"\n")); err != nil {
-			return err
-		}
+	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return replace(mark, []byte(`{"imageLayoutVersion":"1.0.0"}`+"\n"))
+}
+
+func (l *layoutRepository) Push(ctx context.Context, index v1.ImageIndex) error {
+	if err := l.begin(); err != nil {
+		return err
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {

@@ -18,8 +18,8 @@ var ErrNotFound = errors.New("not found")
 
 // Repository is one repository in one registry or layout.
 type Repository interface {
-	// Image returns the name under which a client finds a tag.
-	Image(tag string) string
+	// Ref returns the reference by which a client finds a tag or digest.
+	Ref(tag string) string
 
 	// Digest returns what a tag points to, or ErrNotFound.
 	// A digest may stand for the tag here and in Index.
@@ -28,6 +28,13 @@ type Repository interface {
 	// Index returns the index that a tag points to, or ErrNotFound. Its
 	// blobs are read when they are asked for, as long as ctx lives.
 	Index(ctx context.Context, tag string) (v1.ImageIndex, error)
+
+	// Image returns the image of one system by its digest, or ErrNotFound.
+	Image(ctx context.Context, digest v1.Hash) (v1.Image, error)
+
+	// PushImage makes sure that the image of one system is there, under its
+	// digest only.
+	PushImage(ctx context.Context, img v1.Image) error
 
 	// Push makes sure that all blobs and manifests of the index are there,
 	// the index itself included, under its digest only. What is there

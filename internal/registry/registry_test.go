@@ -83,6 +83,20 @@ func promises(t *testing.T, repo Repository) {
 	if _, err := repo.Index(ctx, "one"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Index() of an empty repository = %v, want ErrNotFound", err)
 	}
+	lone, err := random.Image(1024, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := lone.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := repo.PushImage(ctx, lone); err != nil {
+		t.Fatal(err)
+	}
+	if img, err := repo.Image(ctx, digest); err != nil || validate.Image(img) != nil {
+		t.Errorf("Image() of an image without an index = %v, %v, want a sound image", img, err)
+	}
 	index := randomIndex(t)
 	if err := repo.Push(ctx, index); err != nil {
 		t.Fatal(err)
@@ -105,6 +119,16 @@ func promises(t *testing.T, repo Repository) {
 	}
 	if err := validate.Index(back); err != nil {
 		t.Errorf("what was read back: %v", err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img, err := repo.Image(ctx, manifest.Manifests[0].Digest); err != nil || validate.Image(img) != nil {
+		t.Errorf("Image() = %v, %v, want a sound image", img, err)
+	}
+	if _, err := repo.Image(ctx, v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Image() of a digest that is not there = %v, want ErrNotFound", err)
 	}
 	other := randomIndex(t)
 	if err := errors.Join(repo.Push(ctx, other), repo.Tag(ctx, other, "two")); err != nil {

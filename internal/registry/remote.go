@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -22,6 +24,7 @@ type Options struct {
 	UserAgent string
 	Jobs      int           // blobs sent at once to one registry, 0: 4
 	Backoff   time.Duration // before the first retry, 0: one second
+	Sent      *atomic.Int64 // grows by every byte of a request's body; may be nil
 }
 
 // Remote returns a repository in a registry. The returned value keeps what it
@@ -38,6 +41,9 @@ func Remote(repo name.Repository, o Options) (Repository, error) {
 	}
 	if o.Backoff == 0 {
 		o.Backoff = time.Second
+	}
+	if o.Sent != nil {
+		o.Transport = counting{o.Transport, o.Sent}
 	}
 	options := []remote.Option{
 		remote.WithAuthFromKeychain(o.Keychain),
@@ -57,13 +63,54 @@ func Remote(repo name.Repository, o Options) (Repository, error) {
 	return &remoteRepository{repo: repo, pusher: pusher, puller: puller}, nil
 }
 
+// counting counts what requests send.
+type counting struct {
+	inner http.RoundTripper
+	sent  *atomic.Int64
+}
+
+func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r = r.Clone(r.Context())
+		r.Body = countedBody{r.Body, c.sent}
+	}
+	return c.inner.RoundTrip(r)
+}
+
+type countedBody struct {
+	io.ReadCloser
+	sent *atomic.Int64
+}
+
+func (b countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.sent.Add(int64(n))
+	return n, err
+}
+
 type remoteRepository struct {
 	repo   name.Repository
 	pusher *remote.Pusher
 	puller *remote.Puller
 }
 
-func (r *remoteRepository) Image(tag string) string { return r.reference(tag).String() }
+func (r *remoteRepository) Ref(tag string) string { return r.reference(tag).String() }
+
+func (r *remoteRepository) Image(ctx context.Context, digest v1.Hash) (v1.Image, error) {
+	desc, err := r.puller.Get(ctx, r.repo.Digest(digest.String()))
+	if err != nil {
+		return nil, readable(err)
+	}
+	return desc.Image()
+}
+
+func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image) error {
+	digest, err := img.Digest()
+	if err != nil {
+		return err
+	}
+	return readable(r.pusher.Push(ctx, r.repo.Digest(digest.String()), img))
+}
 
 // reference is a tag or a digest of the repository.
 func (r *remoteRepository) reference(s string) name.Reference {
@@ -87,7 +134,7 @@ func (r *remoteRepository) Index(ctx context.Context, tag string) (v1.ImageIndex
 		return nil, readable(err)
 	}
 	if !desc.MediaType.IsIndex() {
-		return nil, fmt.Errorf("%s: want an image index, it is %q", r.Image(tag), desc.MediaType)
+		return nil, fmt.Errorf("%s: want an image index, it is %q", r.Ref(tag), desc.MediaType)
 	}
 	return desc.ImageIndex()
 }
@@ -118,6 +165,9 @@ func (r *remoteRepository) Tag(ctx context.Context, index v1.ImageIndex, tag str
 // readable turns the answer 404 into ErrNotFound and says of every other one
 // what was asked and what came back.
 func readable(err error) error {
+	if err == nil {
+		return nil
+	}
 	var answer *transport.Error
 	if !errors.As(err, &answer) {
 		return err

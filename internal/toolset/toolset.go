@@ -140,22 +140,24 @@ var (
 	literal = regexp.MustCompile(`"([0-9]+(?:\.[0-9]+)*)"`)
 )
 
-// checkVersion reads lib/minver.nix of the tree, in which nixpkgs says which
-// Nix it wants. A tree without that file wants nothing.
+// checkVersion reads where nixpkgs says which Nix it wants: lib/minver.nix, or
+// lib/minfeatures.nix in newer trees. A tree without them wants nothing.
 func checkVersion(found, nixpkgs string) error {
-	text, err := os.ReadFile(filepath.Join(nixpkgs, "lib", "minver.nix"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	m := literal.FindSubmatch(comment.ReplaceAll(text, nil))
-	if m == nil {
-		return nil // evaluation itself will say what is wanted
-	}
-	if wanted := string(m[1]); older(found, wanted) {
-		return &VersionError{Found: found, Wanted: wanted}
+	for _, name := range []string{"minver.nix", "minfeatures.nix"} {
+		text, err := os.ReadFile(filepath.Join(nixpkgs, "lib", name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		m := literal.FindSubmatch(comment.ReplaceAll(text, nil))
+		if m == nil {
+			continue // evaluation itself will say what is wanted
+		}
+		if wanted := string(m[1]); older(found, wanted) {
+			return &VersionError{Found: found, Wanted: wanted}
+		}
 	}
 	return nil
 }
