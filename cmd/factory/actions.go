@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/plan"
+)
+
+// tellActions tells GitHub Actions what became of the jobs, where that is what
+// runs this: an annotation for each failure, a table in the step's summary, and
+// the output "published" with the images in JSON. See
+// https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
+func (a *app) tellActions(results []factory.Result) error {
+	if a.env("GITHUB_ACTIONS") != "true" {
+		return nil
+	}
+	published := []factory.Published{}
+	for _, r := range results {
+		if r.Err != nil {
+			fmt.Fprintf(a.stderr, "::error title=%s::%s\n", escape(job(r.Channel, r.Rev), true), escape(r.Error, false))
+		} else if r.Action != plan.None {
+			published = append(published, r.Published...)
+		}
+	}
+	if err := appendTo(a.env("GITHUB_STEP_SUMMARY"), func(w io.Writer) error { return summarise(w, results) }); err != nil {
+		return fmt.Errorf("step summary: %w", err)
+	}
+	err := appendTo(a.env("GITHUB_OUTPUT"), func(w io.Writer) error {
+		data, err := json.Marshal(published)
+		if err == nil {
+			_, err = fmt.Fprintf(w, "published=%s\n", data)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("step output: %w", err)
+	}
+	return nil
+}
+
+func appendTo(file string, write func(io.Writer) error) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := write(f); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// escape makes a text fit for a workflow command, or for a property of one.
+func escape(s string, property bool) string {
+	s = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
+	if property {
+		s = strings.NewReplacer(":", "%3A", ",", "%2C").Replace(s)
+	}
+	return s
+}
+
+// summarise writes the results as a Markdown table.
+func summarise(w io.Writer, results []factory.Result) error {
+	var b strings.Builder
+	b.WriteString("| channel | revision | what changed | image | digest | bytes moved | time |\n|---|---|---|---|---|---|---|\n")
+	for _, r := range results {
+		what := string(r.Reason)
+		if r.Err != nil {
+			what = "**failed**: " + r.Error
+		}
+		moved, took := "", ""
+		if r.Action != plan.None && r.Err == nil {
+			moved = fmt.Sprintf("%s in, %s out; %d of %d layers made", humanize.IBytes(uint64(r.Stats.Fetched)), humanize.IBytes(uint64(r.Stats.Pushed)),
+				r.Stats.Layers-r.Stats.ReusedLayers, r.Stats.Layers)
+			took = r.Stats.Took.Round(time.Second).String()
+		}
+		var images, digest []string
+		for _, p := range r.Published {
+			images = append(images, "`"+p.Image+"`")
+			digest = []string{"`" + p.Digest + "`"}
+		}
+		cells := []string{r.Channel, "`" + dash(short(r.Rev)) + "`", what, strings.Join(images, "<br>"), strings.Join(digest, ""), moved, took}
+		for i, c := range cells {
+			cells[i] = strings.NewReplacer("|", "\\|", "\n", " ").Replace(c)
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	_, err := io.WriteString(w, b.String()+"\n")
+	return err
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/factory"
+)
+
+type buildOptions struct {
+	channel, rev, system string
+	output
+}
+
+func (a *app) buildCommand() *cobra.Command {
+	var o buildOptions
+	cmd := &cobra.Command{
+		Use:   "build --channel CHANNEL --system SYSTEM [--rev REV]",
+		Short: "Build one system's image and push it by digest, for publish-index to join",
+		Long: `Builds the image of one system and pushes it to every destination under its digest,
+without a tag. factory publish-index joins the images of all systems and sets the
+tags. That is how the systems of one image can be built by separate machines; one
+machine that builds them all with factory run --once gets the same digest.
+
+JSON: {channel, rev, system, recipe, digest}; the digest is empty for an optional
+system that upstream does not have.`,
+		Example: `  factory build --channel nixos-26.05 --system aarch64-linux --output json > aarch64.json
+  factory publish-index x86_64.json aarch64.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.build(cmd.Context(), o) },
+	}
+	cmd.Flags().StringVar(&o.channel, "channel", "", "channel of the configuration (required)")
+	cmd.Flags().StringVar(&o.system, "system", "", "system of the channel, such as x86_64-linux (required)")
+	cmd.Flags().StringVar(&o.rev, "rev", "", "commit, 7 to 40 hex digits; default: the channel's head")
+	cmd.RegisterFlagCompletionFunc("channel", a.completeChannels)
+	o.addFlag(cmd)
+	return cmd
+}
+
+func (a *app) build(ctx context.Context, o buildOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if o.channel == "" || o.system == "" {
+		return usageError{errors.New("say which channel and system: factory build --channel CHANNEL --system SYSTEM")}
+	}
+	if err := checkRev(o.rev); err != nil {
+		return err
+	}
+	c, err := a.config(false)
+	if err != nil {
+		return err
+	}
+	f, err := a.factory(c)
+	if err != nil {
+		return err
+	}
+	defer f.Store.Close()
+	part, err := f.BuildPart(ctx, o.channel, o.rev, o.system)
+	if err != nil {
+		return asUsage(fmt.Errorf("%s: %w", job(o.channel, o.rev), err))
+	}
+	a.close()
+	if o.format == "json" {
+		return writeJSON(a.stdout, part)
+	}
+	_, err = fmt.Fprintln(a.stdout, part.Digest)
+	return err
+}
+
+type publishIndexOptions struct{ output }
+
+func (a *app) publishIndexCommand() *cobra.Command {
+	var o publishIndexOptions
+	cmd := &cobra.Command{
+		Use:   "publish-index PART.json…",
+		Short: "Join images that factory build has pushed, and publish them",
+		Long: `Reads what factory build --output json has printed, joins the images of each
+commit into one index, checks it and sets the tags. A commit of which a system is
+missing is not published.
+
+JSON: as factory run --once.`,
+		Example: `  factory publish-index parts/*.json`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.publishIndex(cmd.Context(), args, o) },
+	}
+	o.addFlag(cmd)
+	return cmd
+}
+
+func (a *app) publishIndex(ctx context.Context, files []string, o publishIndexOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	c, err := a.config(false)
+	if err != nil {
+		return err
+	}
+	commits, err := readParts(files)
+	if err != nil {
+		return usageError{err}
+	}
+	f, err := a.factory(c)
+	if err != nil {
+		return err
+	}
+	defer f.Store.Close()
+	var results []factory.Result
+	for _, parts := range commits {
+		results = append(results, f.Join(ctx, parts))
+	}
+	return a.results(o.output, results)
+}
+
+// readParts reads parts and groups them by commit, in the order in which the
+// commits come first.
+func readParts(files []string) ([][]factory.Part, error) {
+	var commits [][]factory.Part
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var part factory.Part
+		if err := json.Unmarshal(data, &part); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		if part.Channel == "" || !commitPattern.MatchString(part.Rev) || part.System == "" {
+			return nil, fmt.Errorf("%s: want the output of factory build --output json", file)
+		}
+		i := slices.IndexFunc(commits, func(c []factory.Part) bool {
+			return c[0].Channel == part.Channel && c[0].Rev == part.Rev
+		})
+		if i < 0 {
+			commits, i = append(commits, nil), len(commits)
+		}
+		if j := slices.IndexFunc(commits[i], func(p factory.Part) bool { return p.System == part.System }); j >= 0 {
+			return nil, fmt.Errorf("%s: a second part of %s for %s", file, job(part.Channel, part.Rev), part.System)
+		}
+		commits[i] = append(commits[i], part)
+	}
+	return commits, nil
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/record"
+)
+
+type historyOptions struct {
+	channel string
+	limit   int
+	output
+}
+
+func (a *app) historyCommand() *cobra.Command {
+	var o historyOptions
+	cmd := &cobra.Command{
+		Use:   "history",
+		Short: "Show what was published and what failed, newest first",
+		Long: `Shows the events that the state file remembers: publications and failures, newest
+first. The last 10,000 are kept.
+
+JSON: [{time, channel, rev, image, digest, action, reason, error}]; what an event
+does not have is absent.`,
+		Example: `  factory history --channel nixos-26.05 --limit 5
+  factory history --output json | jq -r '.[] | select(.error) | "\(.time) \(.channel) \(.error)"'`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.history(o) },
+	}
+	cmd.Flags().StringVar(&o.channel, "channel", "", "only this channel")
+	cmd.Flags().IntVar(&o.limit, "limit", 50, "at most so many events, 0 for all")
+	cmd.RegisterFlagCompletionFunc("channel", a.completeChannels)
+	o.addFlag(cmd)
+	return cmd
+}
+
+func (a *app) history(o historyOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	c, err := a.config(false)
+	if err != nil {
+		return err
+	}
+	store, err := record.Open(c.State)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	defer store.Close()
+	events, err := store.History(o.channel, o.limit)
+	if err != nil {
+		return err
+	}
+	if o.format == "json" {
+		return writeJSON(a.stdout, append([]record.Event{}, events...))
+	}
+	rows := [][]string{{"WHEN", "CHANNEL", "REVISION", "EVENT", "IMAGE"}}
+	for _, e := range events {
+		what := e.Action + " (" + e.Reason + ")"
+		if e.Error != "" {
+			what = "failed: " + e.Error
+		}
+		rows = append(rows, []string{humanize.Time(e.Time), e.Channel, dash(short(e.Rev)), what, e.Image})
+	}
+	return table(a.stdout, rows)
+}

@@ -1,0 +1,175 @@
+// Command factory follows NixOS channels and publishes, for every new commit, a
+// container image to build on with Nix.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	_ "time/tzdata" // schedules name time zones; minimal machines have none
+
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/factory"
+)
+
+func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// memoryLimit makes the garbage collector work harder before the process takes
+// more than the 512 MiB that it is to stay under.
+const memoryLimit = 400 << 20
+
+// Exit codes, as the help text has them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// usageError is wrong usage or configuration: nothing was done.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errReported ends a command whose failures were shown where they happened.
+var errReported = errors.New("see above")
+
+// run carries out one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	app := &app{stdout: stdout, stderr: stderr, env: os.Getenv}
+	root := app.rootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	app.close()
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(stderr, "factory: stopped")
+		return exitInterrupted
+	}
+	if !errors.Is(err, errReported) {
+		report(stderr, err)
+	}
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// report prints an error, a line for each of several, and what to do about it.
+func report(w io.Writer, err error) {
+	for _, line := range strings.Split(err.Error(), "\n") {
+		fmt.Fprintln(w, "factory:", line)
+	}
+	if advice := hint(err); advice != "" {
+		fmt.Fprintln(w, "factory: hint:", advice)
+	}
+}
+
+// app holds what every command shares.
+type app struct {
+	stdout, stderr io.Writer
+	env            func(string) string
+
+	publish    []string
+	configFile string
+	stateFile  string
+	cacheDir   string
+	logFormat  string
+	quiet      bool
+	verbose    bool
+
+	progress *bars // once something long began on a terminal
+	moved    factory.Moved
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "factory",
+		Short: "Base images for Nix, one for every commit of a NixOS channel",
+		Long: `factory follows channels of NixOS/nixpkgs. For every new commit it builds a base
+image with Nix, Cachix, Attic and that very nixpkgs already in its store, and
+publishes it as <org>/nixpkgs-<channel>:<commit>.
+
+It needs a network and Nix 2.18 or newer; no Docker, no root, no KVM. Nix is
+used to evaluate, nothing is written to /nix.
+
+What to follow and where to publish stands in channels.yaml.
+
+Exit codes: 0 done or nothing to do, 1 something failed, 2 wrong usage or
+configuration (nothing was done), 130 interrupted.`,
+		Example: `  factory plan                              what a cycle would do, and why
+  factory run --once                        one cycle: build and publish what is new
+  factory rebuild --channel nixos-26.05     build again, whatever the plan says
+  factory inspect oci:./registry:nixpkgs-nixos-26.05:latest`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.configFile, "config", "c", "", "configuration file (FACTORY_CONFIG; default channels.yaml)")
+	flags.StringVar(&a.stateFile, "state", "", "state file (FACTORY_STATE; default as in the configuration)")
+	flags.StringVar(&a.cacheDir, "cache-dir", "", "folder for unfinished work (FACTORY_CACHE_DIR; default as in the configuration)")
+	flags.StringArrayVar(&a.publish, "publish", nil, "destination instead of those in the configuration, may be repeated (FACTORY_PUBLISH, separated by spaces)")
+	flags.StringVar(&a.logFormat, "log-format", "text", "format of the log on stderr: text or json")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "log errors only")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log details")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		a.runCommand(), a.planCommand(), a.rebuildCommand(), a.buildCommand(), a.publishIndexCommand(),
+		a.prefetchCommand(), a.statusCommand(), a.historyCommand(), a.inspectCommand(), a.serveCommand(),
+		a.doctorCommand(),
+	)
+	root.InitDefaultCompletionCmd()
+	wrapArgs(root)
+	return root
+}
+
+// wrapArgs makes wrong arguments of every command usage errors.
+func wrapArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+// setting returns a flag's value, or else that of an environment variable.
+func (a *app) setting(flag, variable string) string {
+	if flag != "" {
+		return flag
+	}
+	return a.env(variable)
+}
+
+func (a *app) close() {
+	if a.progress != nil {
+		a.progress.stop()
+	}
+}

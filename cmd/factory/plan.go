@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/plan"
+)
+
+type planOptions struct{ output }
+
+func (a *app) planCommand() *cobra.Command {
+	var o planOptions
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what a cycle would do, and why",
+		Long: `Asks upstream for the heads of all channels and the registries for their images,
+and shows what factory run --once would do. Builds nothing, publishes nothing,
+needs no Nix.
+
+Reasons: up to date, new commit, recipe changed, missing in registry, backfill,
+frozen.
+
+JSON: [{channel, rev, action, reason, systems, images, error}], action one of
+none, build, rebuild.
+
+github-matrix: {"include": [{channel, rev, system}]} in one line, an entry for each
+image of one system that is due: the matrix of a GitHub Actions job that runs
+factory build.`,
+		Example: `  factory plan
+  factory plan --output json | jq -r '.[] | select(.action != "none") | .channel'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.plan(cmd.Context(), o) },
+	}
+	o.addFlag(cmd, "github-matrix")
+	return cmd
+}
+
+func (a *app) plan(ctx context.Context, o planOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	c, err := a.config(false)
+	if err != nil {
+		return err
+	}
+	f, err := a.factory(c)
+	if err != nil {
+		return err
+	}
+	defer f.Store.Close()
+	jobs, err := f.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	switch o.format {
+	case "json":
+		err = writeJSON(a.stdout, jobs)
+	case "github-matrix":
+		err = writeMatrix(a.stdout, jobs)
+	default:
+		rows := [][]string{{"CHANNEL", "REVISION", "ACTION", "REASON", "SYSTEMS", "IMAGES"}}
+		for _, j := range jobs {
+			reason := string(j.Reason)
+			if j.Err != nil {
+				reason = "failed"
+			}
+			rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, strings.Join(j.Systems, " "), strings.Join(j.Images, " ")})
+		}
+		err = table(a.stdout, rows)
+	}
+	for _, j := range jobs {
+		if j.Err != nil {
+			report(a.stderr, fmt.Errorf("%s: %w", job(j.Channel, j.Rev), j.Err))
+			err = errReported
+		}
+	}
+	return err
+}
+
+// writeMatrix writes the matrix of a GitHub Actions job.
+func writeMatrix(w io.Writer, jobs []plan.Job) error {
+	type entry struct {
+		Channel string `json:"channel"`
+		Rev     string `json:"rev"`
+		System  string `json:"system"`
+	}
+	matrix := struct {
+		Include []entry `json:"include"`
+	}{[]entry{}}
+	for _, j := range jobs {
+		if j.Action == plan.None {
+			continue
+		}
+		for _, system := range j.Systems {
+			matrix.Include = append(matrix.Include, entry{j.Channel, j.Rev, system})
+		}
+	}
+	return json.NewEncoder(w).Encode(matrix)
+}

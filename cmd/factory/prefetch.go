@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/source"
+)
+
+type prefetchOptions struct{ output }
+
+// prefetched is the JSON form of the result.
+type prefetched struct {
+	Rev        string        `json:"rev,omitempty"`
+	URL        string        `json:"url,omitempty"`
+	StorePath  nix.StorePath `json:"storePath"`
+	SourcePath nix.StorePath `json:"sourcePath"`
+	Sha256     string        `json:"sha256"`
+	NarHash    string        `json:"narHash"`
+	NarSize    int64         `json:"narSize"`
+	TreeID     string        `json:"treeId"`
+}
+
+func (a *app) prefetchCommand() *cobra.Command {
+	var o prefetchOptions
+	cmd := &cobra.Command{
+		Use:   "prefetch REV|URL|FILE",
+		Short: "Print store path and sha256 of a nixpkgs archive",
+		Long: `Reads a tar.gz archive of nixpkgs, from upstream (REV, a commit), from a URL or
+from a FILE, and prints what Nix would make of it: the same store path and hash as
+nix-prefetch-url --unpack, with the fetchTarball expression to paste. Nothing is
+unpacked or written to a store.
+
+The archive of a commit is held against the git tree that the API names for it.
+
+JSON: {rev, url, storePath, sourcePath, sha256, narHash, narSize, treeId};
+storePath is for the name nixpkgs-src, sourcePath for the name source.`,
+		Example: `  factory prefetch 0123456789abcdef0123456789abcdef01234567
+  factory prefetch https://github.com/NixOS/nixpkgs/archive/nixos-26.05.tar.gz
+  factory prefetch --output json ./nixpkgs.tar.gz | jq -r .sha256`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.prefetch(cmd.Context(), args[0], o) },
+	}
+	o.addFlag(cmd)
+	return cmd
+}
+
+var commitPattern = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
+
+func (a *app) prefetch(ctx context.Context, what string, o prefetchOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	c, err := a.config(true)
+	if err != nil {
+		return err
+	}
+	result, err := a.read(ctx, c, what)
+	if err != nil {
+		return err
+	}
+	a.close()
+	if o.format == "json" {
+		return writeJSON(a.stdout, result)
+	}
+	return result.print(a.stdout)
+}
+
+// read reads the archive that the argument names: a file if there is one of
+// that name.
+func (a *app) read(ctx context.Context, c config.Config, what string) (prefetched, error) {
+	if file, err := os.Open(what); err == nil {
+		defer file.Close()
+		tree, err := source.Read(ctx, file, source.Options{Name: what})
+		if err != nil {
+			return prefetched{}, err
+		}
+		defer tree.Close()
+		return describe(tree)
+	}
+	if u, err := url.Parse(what); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
+		return a.readURL(ctx, what, "")
+	}
+	if !commitPattern.MatchString(what) {
+		return prefetched{}, usageError{fmt.Errorf("%q is no file, no http(s) URL and no commit (7 to 40 hex digits)", what)}
+	}
+	client, err := a.heads(c, a.fetch(), nil)
+	if err != nil {
+		return prefetched{}, err
+	}
+	commit, err := client.Commit(ctx, what)
+	if unknown := (*heads.UnknownCommitError)(nil); errors.As(err, &unknown) {
+		return prefetched{}, usageError{err}
+	}
+	if err != nil {
+		return prefetched{}, err
+	}
+	result, err := a.readURL(ctx, factory.ArchiveURL(c.Upstream, commit.Rev), commit.Tree)
+	result.Rev = commit.Rev
+	return result, err
+}
+
+// readURL reads an archive from a URL. wantTree may be empty: not known.
+func (a *app) readURL(ctx context.Context, url, wantTree string) (prefetched, error) {
+	f := factory.Factory{Fetch: a.fetch(), Progress: a.bars()}
+	tree, err := f.ReadSource(ctx, url, "")
+	if err != nil {
+		return prefetched{}, err
+	}
+	defer tree.Close()
+	if wantTree != "" && tree.TreeID != wantTree {
+		return prefetched{}, fmt.Errorf("%s: its git tree is %s, the commit has the tree %s", url, tree.TreeID, wantTree)
+	}
+	result, err := describe(tree)
+	result.URL = url
+	return result, err
+}
+
+func describe(tree *source.Tree) (prefetched, error) {
+	p := prefetched{
+		Sha256:  tree.NarHash.Base32(),
+		NarHash: tree.NarHash.SRI(),
+		NarSize: tree.NarSize,
+		TreeID:  tree.TreeID,
+	}
+	var err error
+	if p.StorePath, err = tree.StorePath(config.SourceName); err != nil {
+		return p, err
+	}
+	p.SourcePath, err = tree.StorePath("source")
+	return p, err
+}
+
+func (p prefetched) print(w io.Writer) error {
+	rows := [][]string{
+		{"store path", p.StorePath.String()},
+		{"as \"source\"", p.SourcePath.String()},
+		{"sha256", p.Sha256},
+		{"narHash", p.NarHash},
+		{"git tree", p.TreeID},
+	}
+	if err := table(w, rows); err != nil || p.URL == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", fetchTarball(p.URL, p.Sha256))
+	return err
+}
+
+// fetchTarball returns the expression that gives the image's own nixpkgs.
+func fetchTarball(url, sha256 string) string {
+	return strings.Join([]string{
+		"fetchTarball {",
+		fmt.Sprintf("  name = %q;", config.SourceName),
+		fmt.Sprintf("  url = %q;", url),
+		fmt.Sprintf("  sha256 = %q;", sha256),
+		"}",
+	}, "\n")
+}

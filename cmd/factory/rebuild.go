@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/heads"
+)
+
+type rebuildOptions struct {
+	channel, rev string
+	output
+}
+
+func (a *app) rebuildCommand() *cobra.Command {
+	var o rebuildOptions
+	cmd := &cobra.Command{
+		Use:   "rebuild --channel CHANNEL [--rev REV]",
+		Short: "Build and publish an image whatever the plan says",
+		Long: `Builds the image of a channel's head, or of the commit REV, from nothing, and
+publishes it under its commit. The moving tags of the channel follow only if the
+commit is its head. Equal inputs give the same digest, so this does no harm to
+those who use the image.`,
+		Example: `  factory rebuild --channel nixos-26.05
+  factory rebuild --channel nixos-26.05 --rev 0123456789abcdef0123456789abcdef01234567`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.rebuild(cmd.Context(), o) },
+	}
+	cmd.Flags().StringVar(&o.channel, "channel", "", "channel of the configuration (required)")
+	cmd.Flags().StringVar(&o.rev, "rev", "", "commit, 7 to 40 hex digits; default: the channel's head")
+	cmd.RegisterFlagCompletionFunc("channel", a.completeChannels)
+	o.addFlag(cmd)
+	return cmd
+}
+
+func (a *app) rebuild(ctx context.Context, o rebuildOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if o.channel == "" {
+		return usageError{errors.New("say which channel: factory rebuild --channel CHANNEL")}
+	}
+	if err := checkRev(o.rev); err != nil {
+		return err
+	}
+	c, err := a.config(false)
+	if err != nil {
+		return err
+	}
+	f, err := a.factory(c)
+	if err != nil {
+		return err
+	}
+	defer f.Store.Close()
+	result, err := f.Rebuild(ctx, o.channel, o.rev)
+	if err != nil {
+		return asUsage(err)
+	}
+	return a.results(o.output, []factory.Result{result})
+}
+
+func checkRev(rev string) error {
+	if rev != "" && !commitPattern.MatchString(rev) {
+		return usageError{fmt.Errorf("--rev %q: want 7 to 40 hex digits", rev)}
+	}
+	return nil
+}
+
+// asUsage makes usage errors of names that a user got wrong.
+func asUsage(err error) error {
+	var (
+		channel  *factory.UnknownChannelError
+		upstream *heads.UnknownChannelError
+		commit   *heads.UnknownCommitError
+	)
+	if errors.As(err, &channel) || errors.As(err, &upstream) || errors.As(err, &commit) {
+		return usageError{err}
+	}
+	return err
+}
+
+// completeChannels offers the channels of the configuration to the shell.
+func (a *app) completeChannels(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	c, err := a.config(true)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, ch := range c.Channels {
+		names = append(names, ch.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

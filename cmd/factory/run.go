@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/factory"
+)
+
+type runOptions struct {
+	once bool
+	output
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run --once",
+		Short: "Build and publish what is new",
+		Long: `Looks at every channel of the configuration once: asks upstream for its head
+and the registries for the head's image, builds what is missing or was made by
+an older recipe, publishes and records it.
+
+A channel that fails does not keep the others from being published.
+
+Environment: GITHUB_TOKEN raises the limit of requests to the API from 60 an
+hour; REGISTRY_USER and REGISTRY_PASSWORD (with REGISTRY_HOST where there are
+several registries) are used where the Docker configuration has no credentials.
+
+Exit codes: 0 all well, 1 something failed, 2 wrong usage or configuration.`,
+		Example: `  factory run --once
+  factory run --once --output json | jq -r '.[].published[].image'
+  GITHUB_TOKEN=… factory run --once --config /etc/factory/channels.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), o) },
+	}
+	cmd.Flags().BoolVar(&o.once, "once", false, "one cycle, then exit")
+	o.addFlag(cmd)
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, o runOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if !o.once {
+		return usageError{errors.New("say --once: this version runs one cycle at a time, let cron or a timer start it")}
+	}
+	c, err := a.config(false)
+	if err != nil {
+		return err
+	}
+	f, err := a.factory(c)
+	if err != nil {
+		return err
+	}
+	defer f.Store.Close()
+	results, err := f.Cycle(ctx, nil)
+	if err != nil {
+		return err
+	}
+	return a.results(o.output, results)
+}
+
+// results prints what became of each job. Failures make the command fail.
+func (a *app) results(o output, results []factory.Result) error {
+	a.close() // the bars, before stdout is written to
+	if o.format == "json" {
+		if err := writeJSON(a.stdout, results); err != nil {
+			return err
+		}
+	} else if err := a.resultTable(results); err != nil {
+		return err
+	}
+	failed := a.tellActions(results)
+	for _, r := range results {
+		if r.Err != nil {
+			report(a.stderr, fmt.Errorf("%s: %w", job(r.Channel, r.Rev), r.Err))
+			failed = errReported
+		}
+	}
+	return failed
+}
+
+func (a *app) resultTable(results []factory.Result) error {
+	rows := [][]string{{"CHANNEL", "REVISION", "RESULT", "IMAGE", "DIGEST"}}
+	for _, r := range results {
+		what := string(r.Reason)
+		switch {
+		case r.Err != nil:
+			what = "failed"
+		case r.Action != "none":
+			what = "published (" + what + ")"
+		}
+		if len(r.Published) == 0 {
+			rows = append(rows, []string{r.Channel, short(r.Rev), what})
+		}
+		for _, p := range r.Published {
+			rows = append(rows, []string{r.Channel, short(r.Rev), what, p.Image, p.Digest})
+		}
+	}
+	return table(a.stdout, rows)
+}
+
+// job names a channel and, where it is known, its commit.
+func job(channel, rev string) string {
+	if rev == "" {
+		return channel
+	}
+	return channel + "@" + short(rev)
+}

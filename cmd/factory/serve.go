@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/serve"
+)
+
+type serveOptions struct{ listen, layout string }
+
+func (a *app) serveCommand() *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Offer the OCI layout as a read-only registry",
+		Long: `Serves the first oci: destination of the configuration, or the layout that --layout
+names, as a registry that can be pulled from, until interrupted. Container engines
+take a registry on 127.0.0.1 without TLS.`,
+		Example: `  factory serve &
+  docker pull 127.0.0.1:5000/nixpkgs-nixos-26.05:latest`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), o) },
+	}
+	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:5000", "address to listen on")
+	cmd.Flags().StringVar(&o.layout, "layout", "", "folder of an OCI layout")
+	return cmd
+}
+
+func (a *app) serve(ctx context.Context, o serveOptions) error {
+	if o.layout == "" {
+		c, err := a.config(false)
+		if err != nil {
+			return err
+		}
+		if o.layout = firstLayout(c); o.layout == "" {
+			return usageError{errors.New("the configuration publishes to no OCI layout: name one with --layout")}
+		}
+	}
+	listener, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "factory: serving %s on http://%s\n", o.layout, listener.Addr())
+	server := &http.Server{Handler: serve.Handler(o.layout), ReadHeaderTimeout: 10 * time.Second}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+func firstLayout(c config.Config) string {
+	for _, d := range c.Publish {
+		if d.Layout != "" {
+			return d.Layout
+		}
+	}
+	return ""
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/term"
+
+	"github.com/nixpkgs-factory/factory/internal/binarycache"
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/record"
+	"github.com/nixpkgs-factory/factory/internal/registry"
+)
+
+const userAgent = "nixpkgs-factory (+https://github.com/nixpkgs-factory/factory)"
+
+// config reads channels.yaml. Where there is none and nobody named one,
+// optional gives the defaults.
+func (a *app) config(optional bool) (config.Config, error) {
+	named := a.setting(a.configFile, "FACTORY_CONFIG") != ""
+	file := a.configPath()
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && optional && !named {
+		data = []byte("channels: [ { name: nixos-unstable } ]\n")
+	} else if err != nil {
+		return config.Config{}, usageError{fmt.Errorf("configuration: %w", err)}
+	}
+	c, err := config.Parse(file, data)
+	if err != nil {
+		return config.Config{}, usageError{err}
+	}
+	if err := a.setPublish(&c); err != nil {
+		return config.Config{}, usageError{err}
+	}
+	if v := a.setting(a.stateFile, "FACTORY_STATE"); v != "" {
+		c.State = v
+	}
+	if v := a.setting(a.cacheDir, "FACTORY_CACHE_DIR"); v != "" {
+		c.Cache = v
+	}
+	if c.Cache == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return config.Config{}, usageError{fmt.Errorf("no folder for unfinished work: %w (name one with --cache-dir)", err)}
+		}
+		c.Cache = filepath.Join(base, "factory")
+	}
+	return c, absolute(&c)
+}
+
+// absolute makes the configuration's folders absolute: images in a layout have
+// one name then, wherever the command is run.
+func absolute(c *config.Config) error {
+	folders := []*string{&c.Image, &c.State, &c.Cache}
+	for i := range c.Publish {
+		if c.Publish[i].Layout != "" {
+			folders = append(folders, &c.Publish[i].Layout)
+		}
+	}
+	for _, f := range folders {
+		abs, err := filepath.Abs(*f)
+		if err != nil {
+			return err
+		}
+		*f = abs
+	}
+	return nil
+}
+
+// setPublish replaces the destinations by those of the command line or the
+// environment. Layouts among them are relative to the current folder.
+func (a *app) setPublish(c *config.Config) error {
+	wanted := a.publish
+	if len(wanted) == 0 {
+		wanted = strings.Fields(a.env("FACTORY_PUBLISH"))
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	c.Publish = nil
+	for _, to := range wanted {
+		dest, err := config.ParseDestination(to, ".")
+		if err != nil {
+			return fmt.Errorf("--publish: %w", err)
+		}
+		c.Publish = append(c.Publish, dest)
+	}
+	return nil
+}
+
+func (a *app) configPath() string {
+	if file := a.setting(a.configFile, "FACTORY_CONFIG"); file != "" {
+		return file
+	}
+	return "channels.yaml"
+}
+
+// factory puts everything together. The caller closes the returned state.
+func (a *app) factory(c config.Config) (*factory.Factory, error) {
+	log, err := a.logger()
+	if err != nil {
+		return nil, err
+	}
+	store, err := record.Open(c.State)
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	f := a.fetch()
+	client, err := a.heads(c, f, store)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	open, err := a.repositories(c)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	subs := make([]binarycache.Substituter, len(c.Substituters))
+	for i, s := range c.Substituters {
+		subs[i] = binarycache.Substituter{URL: s.URL, Keys: s.Keys}
+	}
+	return &factory.Factory{
+		Config:     c,
+		Heads:      client,
+		Fetch:      f,
+		Cache:      binarycache.New(f, subs),
+		Store:      store,
+		Repository: open,
+		Nix:        nixcli.Find,
+		Dir:        c.Cache,
+		ConfigDir:  filepath.Dir(a.configPath()),
+		Log:        log,
+		Moved:      &a.moved,
+		Progress:   a.bars(),
+		Now:        time.Now,
+	}, nil
+}
+
+func (a *app) fetch() *fetch.Client {
+	return fetch.New(fetch.Options{UserAgent: userAgent, Progress: func(_ string, n int64) { a.moved.Fetched.Add(n) }})
+}
+
+func (a *app) heads(c config.Config, f *fetch.Client, etags heads.ETags) (*heads.Client, error) {
+	return heads.NewClient(heads.Options{
+		HTTP:       &http.Client{Transport: f.Transport()},
+		API:        c.Upstream.API,
+		Repository: c.Upstream.Repository,
+		Token:      a.env("GITHUB_TOKEN"),
+		ETags:      etags,
+	})
+}
+
+// repositories returns how a channel's repository in a destination is opened.
+// One repository is opened once and then kept, with what it knows of blobs.
+func (a *app) repositories(c config.Config) (func(config.Destination, string) (registry.Repository, error), error) {
+	keychain, err := a.keychain(c.Publish)
+	if err != nil {
+		return nil, err
+	}
+	opened := make(map[string]registry.Repository)
+	return func(dest config.Destination, channel string) (registry.Repository, error) {
+		if dest.Layout != "" {
+			return registry.Layout(dest.Layout, dest.Repository(channel)), nil
+		}
+		at := dest.Repository(channel)
+		if r, ok := opened[at]; ok {
+			return r, nil
+		}
+		repo, err := name.NewRepository(at)
+		if err != nil {
+			return nil, err
+		}
+		r, err := registry.Remote(repo, registry.Options{Keychain: keychain, UserAgent: userAgent, Sent: &a.moved.Pushed})
+		if err != nil {
+			return nil, err
+		}
+		opened[at] = r
+		return r, nil
+	}, nil
+}
+
+// keychain finds credentials in the Docker configuration first. What that does
+// not have is answered with REGISTRY_USER and REGISTRY_PASSWORD, for one host
+// only: a password must not go to a registry that it is not for.
+func (a *app) keychain(dests []config.Destination) (authn.Keychain, error) {
+	user, password := a.env("REGISTRY_USER"), a.env("REGISTRY_PASSWORD")
+	if user == "" && password == "" {
+		return authn.DefaultKeychain, nil
+	}
+	if user == "" || password == "" {
+		return nil, usageError{errors.New("REGISTRY_USER and REGISTRY_PASSWORD go together: one of them is not set")}
+	}
+	host := a.env("REGISTRY_HOST")
+	for _, d := range dests {
+		if d.Registry == "" || a.env("REGISTRY_HOST") != "" {
+			continue
+		}
+		repo, err := name.NewRepository(d.Repository("x"))
+		if err != nil {
+			return nil, err
+		}
+		this := repo.RegistryStr()
+		known, err := authn.DefaultKeychain.Resolve(repo)
+		if err != nil {
+			return nil, err
+		}
+		if known != authn.Anonymous || host == this {
+			continue
+		}
+		if host != "" {
+			return nil, usageError{fmt.Errorf("REGISTRY_USER could be meant for %s or for %s: set REGISTRY_HOST to one of them, or log in with docker login", host, this)}
+		}
+		host = this
+	}
+	return authn.NewMultiKeychain(authn.DefaultKeychain, login{host, authn.FromConfig(authn.AuthConfig{Username: user, Password: password})}), nil
+}
+
+// login is the credential for one registry host.
+type login struct {
+	host string
+	auth authn.Authenticator
+}
+
+func (l login) Resolve(r authn.Resource) (authn.Authenticator, error) {
+	if r.RegistryStr() == l.host {
+		return l.auth, nil
+	}
+	return authn.Anonymous, nil
+}
+
+// logger returns the log on stderr: above the progress bars where there are some.
+func (a *app) logger() (*slog.Logger, error) {
+	level := slog.LevelInfo
+	switch {
+	case a.quiet:
+		level = slog.LevelError
+	case a.verbose:
+		level = slog.LevelDebug
+	}
+	options := &slog.HandlerOptions{Level: level}
+	out := a.bars().writer()
+	switch a.logFormat {
+	case "json":
+		return slog.New(slog.NewJSONHandler(out, options)), nil
+	case "text":
+		options.ReplaceAttr = func(_ []string, attr slog.Attr) slog.Attr {
+			switch attr.Key {
+			case slog.TimeKey:
+				return slog.String(slog.TimeKey, attr.Value.Time().UTC().Format(time.TimeOnly))
+			case "rev":
+				return slog.String("rev", short(attr.Value.String()))
+			}
+			return attr
+		}
+		return slog.New(slog.NewTextHandler(out, options)), nil
+	default:
+		return nil, usageError{fmt.Errorf("--log-format %q: want text or json", a.logFormat)}
+	}
+}
+
+func short(rev string) string {
+	if len(rev) == 40 {
+		return rev[:12]
+	}
+	return rev
+}
+
+// terminal tells whether progress bars can be shown on w.
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && !strings.EqualFold(os.Getenv("TERM"), "dumb")
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/record"
+)
+
+type statusOptions struct{ output }
+
+// channelStatus is the JSON form of a channel's state.
+type channelStatus struct {
+	Channel   string           `json:"channel"`
+	Head      string           `json:"head"`
+	Published *publishedStatus `json:"published"`
+	UpToDate  bool             `json:"upToDate"`
+	Failure   *failureStatus   `json:"failure"`
+}
+
+type publishedStatus struct {
+	Rev    string    `json:"rev"`
+	Image  string    `json:"image"`
+	Digest string    `json:"digest"`
+	Time   time.Time `json:"time"`
+}
+
+type failureStatus struct {
+	Error string     `json:"error"`
+	Count int        `json:"count"`
+	Time  time.Time  `json:"time"`
+	Next  *time.Time `json:"next"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var o statusOptions
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what is published, what is behind and what failed",
+		Long: `Shows each channel as the last cycle left it: its head, the newest image that was
+published for it, and the last failure since. Reads the state file only; factory
+plan asks upstream and the registries.
+
+JSON: [{channel, head, published: {rev, image, digest, time}, upToDate,
+failure: {error, count, time, next}}]; what there is none of is null.`,
+		Example: `  factory status
+  factory status --output json | jq -r '.[] | select(.upToDate | not) | .channel'`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.status(o) },
+	}
+	o.addFlag(cmd)
+	return cmd
+}
+
+func (a *app) status(o statusOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	c, err := a.config(false)
+	if err != nil {
+		return err
+	}
+	store, err := record.Open(c.State)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	defer store.Close()
+	list := make([]channelStatus, len(c.Channels))
+	for i, ch := range c.Channels {
+		if list[i], err = statusOf(store, ch); err != nil {
+			return fmt.Errorf("%s: %w", ch.Name, err)
+		}
+	}
+	if o.format == "json" {
+		return writeJSON(a.stdout, list)
+	}
+	return a.statusTable(list)
+}
+
+func statusOf(store *record.Store, ch config.Channel) (channelStatus, error) {
+	s := channelStatus{Channel: ch.Name}
+	head, err := store.Head(ch.Name)
+	if err != nil {
+		return s, err
+	}
+	if head != nil {
+		s.Head = head.Rev
+	}
+	publications, err := store.Publications()
+	if err != nil {
+		return s, err
+	}
+	for _, p := range publications {
+		if p.Channel == ch.Name && (s.Published == nil || p.Time.After(s.Published.Time)) {
+			s.Published = &publishedStatus{Rev: p.Rev, Image: p.Image, Digest: p.Digest, Time: p.Time.UTC()}
+		}
+	}
+	failure, err := store.Failure(ch.Name)
+	if err != nil {
+		return s, err
+	}
+	if failure != nil {
+		s.Failure = &failureStatus{Error: failure.Error, Count: failure.Count, Time: failure.Time.UTC()}
+		if !failure.Next.IsZero() {
+			next := failure.Next.UTC()
+			s.Failure.Next = &next
+		}
+	}
+	s.UpToDate = s.Published != nil && s.Published.Rev == s.Head && s.Failure == nil
+	return s, nil
+}
+
+func (a *app) statusTable(list []channelStatus) error {
+	rows := [][]string{{"CHANNEL", "HEAD", "PUBLISHED", "WHEN", "STATE"}}
+	for _, s := range list {
+		row := []string{s.Channel, dash(short(s.Head)), "-", "-", "never published"}
+		if s.Published != nil {
+			row[2], row[3], row[4] = short(s.Published.Rev), humanize.Time(s.Published.Time), "behind"
+		}
+		switch {
+		case s.Failure != nil:
+			row[4] = fmt.Sprintf("failed %d times, last %s: %s", s.Failure.Count, humanize.Time(s.Failure.Time), s.Failure.Error)
+		case s.UpToDate:
+			row[4] = "up to date"
+		}
+		rows = append(rows, row)
+	}
+	return table(a.stdout, rows)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,68 @@
+package factory
+
+import (
+	"context"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/source"
+)
+
+// BinaryCache gets the store objects of what was published, so that later
+// builds and users can substitute them. It picks those that it needs.
+type BinaryCache interface {
+	Name() string
+	Push(ctx context.Context, infos []nix.PathInfo, nars layers.NARs) error
+}
+
+// contents are the store objects of one system's image, but for the source.
+type contents struct {
+	closure []nix.PathInfo
+	objects objects
+}
+
+// fillCaches pushes to the configured binary caches. The images are published
+// by now: a cache that fails is reported and fails nothing.
+func (b *build) fillCaches(ctx context.Context) {
+	if len(b.Caches) == 0 {
+		return
+	}
+	all := made{from: make(map[nix.StorePath]objects), tree: b.tree, sources: b.sources}
+	infos := make(map[nix.StorePath]nix.PathInfo)
+	for _, c := range b.full {
+		for _, info := range c.closure {
+			infos[info.Path] = info
+			all.from[info.Path] = c.objects
+		}
+	}
+	for _, info := range b.sources {
+		infos[info.Path] = info
+	}
+	list := slices.SortedFunc(maps.Values(infos), func(x, y nix.PathInfo) int { return x.Path.Compare(y.Path) })
+	for _, cache := range b.Caches {
+		if err := cache.Push(ctx, list, all); err != nil {
+			b.log.Error("published, but a binary cache was not filled", "cache", cache.Name(), "error", err)
+		}
+	}
+}
+
+// made opens the NARs of everything in an image.
+type made struct {
+	from    map[nix.StorePath]objects
+	tree    *source.Tree
+	sources []nix.PathInfo
+}
+
+// NAR implements layers.NARs. The source's NAR is written from its tree.
+func (m made) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error) {
+	isSource := slices.ContainsFunc(m.sources, func(s nix.PathInfo) bool { return s.Path == info.Path })
+	if !isSource {
+		return m.from[info.Path].NAR(ctx, info)
+	}
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(m.tree.WriteNAR(w)) }() // ends when r is read to its end or closed
+	return r, nil
+}

@@ -1,0 +1,38 @@
+package factory
+
+import "io"
+
+// Progress shows long work while it goes on.
+type Progress interface {
+	// Start begins a task. total is in bytes, or 0 if it is not known.
+	Start(label string, total int64) Task
+}
+
+// Task is one piece of long work. It may be used from several goroutines.
+type Task interface {
+	Add(bytes int64)
+	Done()
+}
+
+// Silent shows nothing.
+type Silent struct{}
+
+// Start implements Progress.
+func (Silent) Start(string, int64) Task { return silentTask{} }
+
+type silentTask struct{}
+
+func (silentTask) Add(int64) {}
+func (silentTask) Done()     {}
+
+// counted counts what is read as a task's progress.
+type counted struct {
+	io.ReadCloser
+	task Task
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.task.Add(int64(n))
+	return n, err
+}

@@ -1,0 +1,109 @@
+package factory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nixpkgs-factory/factory/internal/registry"
+	"github.com/nixpkgs-factory/factory/internal/serve"
+)
+
+// verify runs the configured commands with IMAGE set to the image by its
+// digest. An image in an OCI layout is offered on loopback meanwhile, so that a
+// container engine can pull it.
+func (f *Factory) verify(ctx context.Context, repo registry.Repository, digest v1.Hash) error {
+	if len(f.Config.Verify) == 0 {
+		return nil
+	}
+	ref, closer, err := pullable(repo, digest)
+	if err != nil {
+		return err
+	}
+	defer closer()
+	for _, command := range f.Config.Verify {
+		f.Log.Info("verifying", "image", ref, "command", command)
+		if err := f.command(ctx, command, "IMAGE="+ref); err != nil {
+			return fmt.Errorf("%s: %w", command, err)
+		}
+	}
+	return nil
+}
+
+// command runs a command line of the configuration. Credentials of the factory
+// are not for it.
+func (f *Factory) command(ctx context.Context, line string, env ...string) error {
+	cmd := exec.CommandContext(ctx, "sh", "-c", line)
+	cmd.Dir = f.ConfigDir
+	cmd.Env = append(withoutSecrets(os.Environ()), env...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %s", err, tail(string(out)))
+}
+
+// Secrets are the environment variables that hold the factory's credentials.
+var Secrets = []string{"GITHUB_TOKEN", "REGISTRY_PASSWORD", "ATTIC_TOKEN", "CACHIX_AUTH_TOKEN", "CACHIX_SIGNING_KEY"}
+
+func withoutSecrets(environ []string) []string {
+	var kept []string
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		secret := false
+		for _, s := range Secrets {
+			secret = secret || s == name
+		}
+		if !secret {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+// tail returns the end of a command's output, in which the reason stands.
+func tail(out string) string {
+	const most = 2000
+	out = strings.TrimSpace(out)
+	if len(out) > most {
+		out = "…" + strings.ToValidUTF8(out[len(out)-most:], "")
+	}
+	return out
+}
+
+// pullable returns a reference by digest that container engines can pull.
+func pullable(repo registry.Repository, digest v1.Hash) (ref string, done func(), err error) {
+	layout, ok := repo.(registry.Folder)
+	if !ok {
+		return repo.Ref(digest.String()), func() {}, nil
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	server := &http.Server{Handler: serve.Handler(layout.Dir()), ReadHeaderTimeout: 10 * time.Second}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			panic(err) // the listener is ours and open
+		}
+	}()
+	return fmt.Sprintf("%s/%s@%s", listener.Addr(), layout.Repository(), digest), func() {
+		server.Close()
+		<-ended
+	}, nil
+}
