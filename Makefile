@@ -1,0 +1,24 @@
+# Everything a developer needs; the work is done by scripts/ and go.
+
+.PHONY: help build demo test bench check clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+build: ## build bin/factory
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/factory
+
+demo: ## run the main job for real, against a stand-in upstream (KEEP=1 keeps the registry up)
+	@KEEP=$(KEEP) scripts/demo
+
+test: ## set up and pass the whole suite
+	@scripts/test
+
+bench: ## measure
+	@scripts/bench
+
+check: ## all that CI checks
+	@.ci/run
+
+clean: ## remove what demo, tests and builds left below this folder
+	rm -rf .cache .demo bin
