@@ -242,6 +242,11 @@ builtins.seq loader {
     "/var/tmp" = "1777";
   };
 
+  # of files in rootfs, where a checkout keeps only the executable bit
+  modes = {
+    "/etc/shadow" = "0640";
+  };
+
   cmd = [ "/run/profile/bin/bash" ];
   workdir = "/root";
 }

@@ -58,6 +58,7 @@ func TestRootFiles(t *testing.T) {
 			Files:       map[string]string{"/etc/os-release": "NAME=x"},
 			Links:       map[string]string{"/bin/sh": bash.String() + "/bin/sh"},
 			Directories: map[string]string{"/tmp": "1777"},
+			Modes:       map[string]string{"/etc/passwd": "0640"},
 		},
 		Inventory: Inventory{Tools: []InventoryTool{
 			{Path: bash, Files: []string{"bin/bash", "bin/env", "bin/export-profile", "share/man"}},
@@ -81,7 +82,7 @@ func TestRootFiles(t *testing.T) {
 	}
 	at := func(p nix.StorePath, name string) string { return p.String() + "/" + name }
 	want := map[string]string{
-		"/etc/passwd":     "-rw-r--r--",
+		"/etc/passwd":     "-rw-r-----",
 		"/etc/run.sh":     "-rwxr-xr-x",
 		"/etc/users":      "passwd",
 		"/etc/os-release": "-rw-r--r--",
@@ -113,6 +114,13 @@ func TestRootFilesRefusesABadMode(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "/tmp") {
 			t.Errorf("mode %q: Files() = %v, want an error that names /tmp", mode, err)
 		}
+		_, err = Root{Image: imageFolder(t), Set: toolset.Toolset{Modes: map[string]string{"/etc/passwd": mode}}}.Files()
+		if err == nil || !strings.Contains(err.Error(), "/etc/passwd") {
+			t.Errorf("mode %q: Files() = %v, want an error that names /etc/passwd", mode, err)
+		}
+	}
+	if _, err := (Root{Image: imageFolder(t), Set: toolset.Toolset{Modes: map[string]string{"/etc/none": "0640"}}}).Files(); err == nil {
+		t.Error("the mode of a file that is not there: no error")
 	}
 }
 

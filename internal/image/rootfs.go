@@ -86,6 +86,9 @@ func (r Root) Files() ([]layers.File, error) {
 		}
 		files = append(files, more...)
 	}
+	if err := r.setModes(files); err != nil {
+		return nil, err
+	}
 	asked, err := r.asked()
 	if err != nil {
 		return nil, err
@@ -150,13 +153,38 @@ func (r Root) asked() ([]layers.File, error) {
 		files = append(files, layers.File{Path: name, Target: r.Set.Links[name]})
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Set.Directories)) {
-		mode, err := strconv.ParseInt(r.Set.Directories[name], 8, 32)
-		if err != nil || mode > 0o7777 {
-			return nil, fmt.Errorf("image.nix: directories.%q: want an octal mode, not %q", name, r.Set.Directories[name])
+		mode, err := parseMode(r.Set.Directories[name])
+		if err != nil {
+			return nil, fmt.Errorf("image.nix: directories.%q: %w", name, err)
 		}
 		files = append(files, layers.File{Path: name, Dir: true, Mode: mode})
 	}
 	return files, nil
+}
+
+// setModes gives files of the image folder the modes that image.nix asks for:
+// a checkout can keep no other than 0644 and 0755.
+func (r Root) setModes(files []layers.File) error {
+	for _, name := range slices.Sorted(maps.Keys(r.Set.Modes)) {
+		mode, err := parseMode(r.Set.Modes[name])
+		if err != nil {
+			return fmt.Errorf("image.nix: modes.%q: %w", name, err)
+		}
+		i := slices.IndexFunc(files, func(f layers.File) bool { return f.Path == name && f.Target == "" })
+		if i < 0 {
+			return fmt.Errorf("image.nix: modes.%q: the image folder has no such file", name)
+		}
+		files[i].Mode = mode
+	}
+	return nil
+}
+
+func parseMode(s string) (int64, error) {
+	mode, err := strconv.ParseUint(s, 8, 12)
+	if err != nil {
+		return 0, fmt.Errorf("want an octal mode, not %q", s)
+	}
+	return int64(mode), nil
 }
 
 // profile returns the links below /run/profile. Where two tools have the same

@@ -162,7 +162,7 @@ func lastError(stderr string) string {
 	}
 	var kept []string
 	for line := range strings.Lines(text) {
-		if !excerpt.MatchString(line) {
+		if !excerpt.MatchString(strings.TrimSpace(line)) {
 			kept = append(kept, strings.Fields(line)...)
 		}
 	}
@@ -177,7 +177,7 @@ func lastError(stderr string) string {
 }
 
 // Lines that show the source with line numbers and a mark, or advise --show-trace.
-var excerpt = regexp.MustCompile(`^\s*([0-9]*\|.*|\(use '--show-trace'.*)$`)
+var excerpt = regexp.MustCompile(`^([0-9]*\|.*|\(use '--show-trace'.*)$`)
 
 var ansi = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
