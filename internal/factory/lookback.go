@@ -127,19 +127,24 @@ func (f *found) readImage(img v1.Image) error {
 	if err != nil {
 		return err
 	}
+	conf, err := img.ConfigFile()
+	if err != nil {
+		return err
+	}
 	stack, err := img.Layers()
 	if err != nil {
 		return err
 	}
-	if len(stack) == 0 || len(stack) != len(manifest.Layers) {
-		return fmt.Errorf("%d layers, manifest names %d", len(stack), len(manifest.Layers))
+	diffIDs := conf.RootFS.DiffIDs
+	if len(stack) == 0 || len(stack) != len(manifest.Layers) || len(stack) != len(diffIDs) {
+		return fmt.Errorf("%d layers, %d in the manifest, %d diffIDs", len(stack), len(manifest.Layers), len(diffIDs))
 	}
 	for i, desc := range manifest.Layers {
 		key := desc.Annotations[layers.KeyAnnotation]
 		if key == "" || f.layers[key] != nil {
 			continue
 		}
-		layer, err := layers.Found(key, strings.Fields(desc.Annotations[layers.PathsAnnotation]), stack[i])
+		layer, err := layers.Found(key, strings.Fields(desc.Annotations[layers.PathsAnnotation]), diffIDs[i], stack[i])
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
@@ -49,15 +50,13 @@ type Layer struct {
 	Listings map[nix.StorePath][]string
 }
 
-// Found returns the layer that a registry already has. Its bytes are read from
-// there only if another destination needs them.
-func Found(key string, paths []string, layer v1.Layer) (*Layer, error) {
-	l := &Layer{Key: key, Paths: paths, CreatedBy: createdBy(paths), open: layer.Compressed, remote: layer}
+// Found returns the layer that a registry already has, as the image's
+// configuration and manifest describe it. Its bytes are read from there only if
+// another destination needs them.
+func Found(key string, paths []string, diffID v1.Hash, layer v1.Layer) (*Layer, error) {
+	l := &Layer{Key: key, Paths: paths, CreatedBy: createdBy(paths), diffID: diffID, open: layer.Compressed, remote: layer}
 	var err error
 	if l.digest, err = layer.Digest(); err != nil {
-		return nil, err
-	}
-	if l.diffID, err = layer.DiffID(); err != nil {
 		return nil, err
 	}
 	if l.size, err = layer.Size(); err != nil {
@@ -66,15 +65,15 @@ func Found(key string, paths []string, layer v1.Layer) (*Layer, error) {
 	if l.media, err = layer.MediaType(); err != nil {
 		return nil, err
 	}
-	l.inflate = func(io.Reader) (io.ReadCloser, error) { return layer.Uncompressed() }
+	l.inflate = func(r io.Reader) (io.ReadCloser, error) { return Decompress(l.media, r) }
 	return l, nil
 }
 
-// Blob returns the layer in the form that pushes best: a layer that a registry
-// has can be mounted there into another repository.
+// Blob returns the layer in the form that pushes best: one that a registry has
+// can be mounted there into another repository.
 func (l *Layer) Blob() v1.Layer {
-	if l.remote != nil {
-		return l.remote
+	if mountable, ok := l.remote.(*remote.MountableLayer); ok {
+		return mountable
 	}
 	return l
 }

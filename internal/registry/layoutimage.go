@@ -47,10 +47,14 @@ func (i *blobImage) RawConfigFile() ([]byte, error) {
 	return os.ReadFile(filepath.Join(i.blobs, i.manifest.Config.Digest.Hex))
 }
 
+func (i *blobImage) Manifest() (*v1.Manifest, error)     { return i.manifest, nil }
+func (i *blobImage) ConfigFile() (*v1.ConfigFile, error) { return partial.ConfigFile(i) }
+func (i *blobImage) ConfigName() (v1.Hash, error)        { return i.manifest.Config.Digest, nil }
+
 func (i *blobImage) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
 	for _, desc := range i.manifest.Layers {
 		if desc.Digest == h {
-			return blobLayer{i.blobs, desc}, nil
+			return blobLayer{i, desc}, nil
 		}
 	}
 	return nil, fmt.Errorf("the manifest names no layer %s", h)
@@ -58,13 +62,17 @@ func (i *blobImage) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
 
 // blobLayer is a layer in a folder of blobs.
 type blobLayer struct {
-	blobs string
+	image *blobImage
 	desc  v1.Descriptor
 }
+
+// DiffID is the one in the image's configuration; ggcr would otherwise
+// decompress the layer to compute it.
+func (l blobLayer) DiffID() (v1.Hash, error) { return partial.BlobToDiffID(l.image, l.desc.Digest) }
 
 func (l blobLayer) Digest() (v1.Hash, error)            { return l.desc.Digest, nil }
 func (l blobLayer) Size() (int64, error)                { return l.desc.Size, nil }
 func (l blobLayer) MediaType() (types.MediaType, error) { return l.desc.MediaType, nil }
 func (l blobLayer) Compressed() (io.ReadCloser, error) {
-	return os.Open(filepath.Join(l.blobs, l.desc.Digest.Hex))
+	return os.Open(filepath.Join(l.image.blobs, l.desc.Digest.Hex))
 }
