@@ -64,10 +64,16 @@ func checkErrors(t *testing.T, data string, want []string) []string {
 	return got
 }
 
-const valid = "\nchannels: [ { name: a } ]\n"
+const (
+	valid = "\nchannels: [ { name: a } ]\n"
+	known = "upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state, cache, jitter, grace, backfill, labels, verify, caches or notify"
+)
 
 func TestErrors(t *testing.T) {
-	const key = defaultCacheKey
+	const (
+		key = defaultCacheKey
+		tag = `at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -, or a template such as "{date}-{rev:12}"`
+	)
 	tests := []struct {
 		name, data string
 		want       []string
@@ -133,33 +139,33 @@ func TestErrors(t *testing.T) {
 			`1:1: not UTF-8 text`,
 		}},
 		{"list as a key", "? [a]\n: b" + valid, []string{
-			`1:3: found a list as a key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`1:3: found a list as a key (want ` + known + `)`,
 		}},
 		{"mapping as a key", "? {a: b}\n: c" + valid, []string{
-			`1:3: found a mapping as a key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`1:3: found a mapping as a key (want ` + known + `)`,
 		}},
 		{"number as a key", "1: x" + valid, []string{
-			`1:1: 1: unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`1:1: 1: unknown key (want ` + known + `)`,
 		}},
 		{"no text as a key", "\"\": x" + valid, []string{
-			`1:1: "": unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`1:1: "": unknown key (want ` + known + `)`,
 		}},
 		{"merge key", "<<: { image: x }" + valid, []string{
-			`1:1: "<<": merge keys are not supported (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`1:1: "<<": merge keys are not supported (want ` + known + `)`,
 		}},
 		{"key with spaces and newline", "\"a b\\n\": x" + valid, []string{
-			`1:1: "a b\n": unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`1:1: "a b\n": unknown key (want ` + known + `)`,
 		}},
 		{"very long key", strings.Repeat("k", 200) + ": x" + valid, []string{
-			`1:1: kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…: unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`1:1: kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…: unknown key (want ` + known + `)`,
 		}},
 		{"unknown keys near and far", "Imaje: x\nchanels: x\nspeed: x" + valid, []string{
-			`1:1: Imaje: unknown key, did you mean image? (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
-			`2:1: chanels: unknown key, did you mean channels? (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
-			`3:1: speed: unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
+			`1:1: Imaje: unknown key, did you mean image? (want ` + known + `)`,
+			`2:1: chanels: unknown key, did you mean channels? (want ` + known + `)`,
+			`3:1: speed: unknown key (want ` + known + `)`,
 		}},
-		{"key of a later version", "channels: [ { name: a, backfill: 3 } ]\n", []string{
-			`1:24: channels[0].backfill: unknown key (want name, tags or systems)`,
+		{"key of a later version", "channels: [ { name: a, retention: 3 } ]\n", []string{
+			`1:24: channels[0].retention: unknown key (want name, tags, systems, optional, backfill or frozen)`,
 		}},
 		{"key twice", "image: y\nimage: z" + valid, []string{
 			`2:1: image: duplicate key "image", first on line 1`,
@@ -295,14 +301,14 @@ func TestErrors(t *testing.T) {
 			`1:35: channels[0].tags[1]: duplicate tag "x", first on line 1`,
 		}},
 		{"bad tags", "channels: [ { name: a, tags: [ .x, a/b, \"\", 4F2C1E04f2c1e04f2c1e04f2c1e04f2c1e04f2ca, " + strings.Repeat("a", 129) + " ] } ]\n", []string{
-			`1:32: channels[0].tags[0]: bad tag ".x" (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
-			`1:36: channels[0].tags[1]: bad tag "a/b" (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
-			`1:41: channels[0].tags[2]: empty (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
-			`1:45: channels[0].tags[3]: bad tag "4F2C1E04f2c1e04f2c1e04f2c1e04f2c1e04f2ca": looks like a revision, whose tag never moves (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
-			`1:87: channels[0].tags[4]: bad tag "` + strings.Repeat("a", 129) + `" (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
+			`1:32: channels[0].tags[0]: bad tag ".x" (want ` + tag + `)`,
+			`1:36: channels[0].tags[1]: bad tag "a/b" (want ` + tag + `)`,
+			`1:41: channels[0].tags[2]: empty (want ` + tag + `)`,
+			`1:45: channels[0].tags[3]: bad tag "4F2C1E04f2c1e04f2c1e04f2c1e04f2c1e04f2ca": looks like a revision, whose tag never moves (want ` + tag + `)`,
+			`1:87: channels[0].tags[4]: bad tag "` + strings.Repeat("a", 129) + `" (want ` + tag + `)`,
 		}},
 		{"number for a tag", "channels: [ { name: a, tags: [ 26.05 ] } ]\n", []string{
-			`1:32: channels[0].tags[0]: found the number 26.05 (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -; quotes make it a text)`,
+			`1:32: channels[0].tags[0]: found the number 26.05 (want ` + tag + `; quotes make it a text)`,
 		}},
 		{"no systems", "channels: [ { name: a, systems: [] } ]\n", []string{
 			`1:33: channels[0].systems: no systems (want a list of systems: x86_64-linux or aarch64-linux)`,
@@ -310,7 +316,7 @@ func TestErrors(t *testing.T) {
 		{"error behind an alias", "source: { names: &c [ A/ ] }\nchannels: [ { name: a, tags: *c } ]\n", []string{
 			`1:18: source.names: nixpkgs-src is not the first name (want it there: NIX_PATH of the image points to it)`,
 			`1:23: source.names[0]: name "A/": bad character "/" (want a name in the Nix store, such as nixpkgs-src)`,
-			`1:23: channels[0].tags[0]: bad tag "A/" (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -)`,
+			`1:23: channels[0].tags[0]: bad tag "A/" (want ` + tag + `)`,
 		}},
 		{"destination twice", "publish:\n- to: oci:./a\n- to: docker.io/org\n- to: index.docker.io/org\n- to: oci:b/../a" + valid, []string{
 			`4:7: publish[2].to: duplicate destination "index.docker.io/org", first on line 3`,
@@ -332,102 +338,6 @@ func TestErrors(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			checkErrors(t, tt.data, tt.want)
-		})
-	}
-}
-
-func TestSecrets(t *testing.T) {
-	const (
-		key   = defaultCacheKey
-		token = "ghp_0123456789abcdef"
-	)
-	secretKey := "cache.example.org-1:" + strings.Repeat("A", 86) + "=="
-	tests := []struct {
-		name, data string
-		want       []string
-	}{
-		{"user in an address", "upstream: { api: https://bob:hunter2@a.b }" + valid, []string{
-			`1:18: upstream.api: found a user in an address, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"user in a cache", "substituters: [ { url: https://hunter2@a.b, keys: [ " + key + " ] } ]" + valid, []string{
-			`1:24: substituters[0].url: found a user in an address, which has no place in this file (binary caches are read without credentials; keys are public ones)`,
-		}},
-		{"user before a registry", "publish: [ { to: bob:hunter2@ghcr.io/org } ]" + valid, []string{
-			`1:18: publish[0].to: found a user in an address, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
-		}},
-		{"key with a secret's name", "publish: [ { to: ghcr.io/org, auth: { user: hunter2 } } ]\ngithubToken: hunter2\nupstream: { Token: hunter2 }" + valid, []string{
-			`1:31: publish[0].auth: a secret has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
-			`2:1: githubToken: a secret has no place in this file (GITHUB_TOKEN, REGISTRY_USER and REGISTRY_PASSWORD are read from the environment)`,
-			`3:13: upstream.Token: a secret has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"both name and looks", "githubToken: " + token + valid, []string{
-			`1:14: githubToken: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"GitHub token", "image: " + token + valid, []string{
-			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"GitHub token for a registry", "publish: [ { to: ghcr.io/org/" + token + " } ]" + valid, []string{
-			`1:18: publish[0].to: found a GitHub token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
-		}},
-		{"fine-grained GitHub token", "image: github_pat_0123456789_abc" + valid, []string{
-			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"Docker Hub token", "image: dckr_pat_0123456789" + valid, []string{
-			`1:8: image: found a Docker Hub token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
-		}},
-		{"GitLab token", "image: glpat-0123456789abcdef0123" + valid, []string{
-			`1:8: image: found a GitLab token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
-		}},
-		{"JSON web token", "cache: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJmYWN0b3J5In0.abc_-" + valid, []string{
-			`1:8: cache: found a JSON web token, which has no place in this file (GITHUB_TOKEN, REGISTRY_USER and REGISTRY_PASSWORD are read from the environment)`,
-		}},
-		{"private key", "image: |\n  -----BEGIN OPENSSH PRIVATE KEY-----\n  hunter2\n" + valid, []string{
-			`1:8: image: found a private key, which has no place in this file (GITHUB_TOKEN, REGISTRY_USER and REGISTRY_PASSWORD are read from the environment)`,
-		}},
-		{"Nix secret key", "substituters: [ { url: https://a.b, keys: [ " + secretKey + " ] } ]" + valid, []string{
-			`1:45: substituters[0].keys[0]: found a Nix secret key, which has no place in this file (binary caches are read without credentials; keys are public ones)`,
-		}},
-		{"as a key", token + ": x" + valid, []string{
-			`1:1: (hidden): found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"as half a key", strings.Repeat("k", 25) + "-" + token + ": x" + valid, []string{
-			`1:1: kkkkkkkkkkkkkkkkkkkkkkkkk-(hidden): found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"below an unknown key", "x: { y: [ z, " + token + " ] }" + valid, []string{
-			`1:1: x: unknown key (want upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state or cache)`,
-			`1:14: x.y[1]: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"escaped", "image: \"\\x67hp_0123456789abcdef\"" + valid, []string{
-			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"behind an alias", "image: &a " + token + "\nstate: *a" + valid, []string{
-			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"in a wrong type", "systems: " + token + valid, []string{
-			`1:10: systems: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"in a comment", "# was https://bob:hunter2@example.org/\nimage: x # " + token + valid, []string{
-			`1:7: found a user in an address, which has no place in this file (GITHUB_TOKEN, REGISTRY_USER and REGISTRY_PASSWORD are read from the environment)`,
-			`2:12: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"beside a syntax error", "a: [ " + token + "\n", []string{
-			`1: not YAML: did not find expected ',' or ']'`,
-			`1:6: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-		{"in a syntax error", "a: *" + token + "\n", []string{
-			`1: not YAML: unknown anchor '(hidden)' referenced`,
-			`1:5: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
-		}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			for _, message := range checkErrors(t, tt.data, tt.want) {
-				for _, secret := range []string{"hunter2", "0123456789", "AAAAA", "eyJ", "bob"} {
-					if strings.Contains(message, secret) {
-						t.Errorf("%s: repeats %s", message, secret)
-					}
-				}
-			}
 		})
 	}
 }

@@ -18,14 +18,12 @@ const (
 	wantSchedule    = `five fields, such as "47 * * * *", or a descriptor, such as @hourly`
 	wantRepository  = "owner/name, such as NixOS/nixpkgs"
 	wantChannelName = "the name of a branch that Hydra advances, such as nixos-unstable"
-	wantTag         = "at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -"
 	wantStoreName   = "a name in the Nix store, such as " + SourceName
 	maxChannel      = 100
 )
 
 var (
 	channelPattern    = regexp.MustCompile(`^` + component + `$`)
-	tagPattern        = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 	revisionPattern   = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
 	repositoryPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$`)
 )
@@ -99,16 +97,6 @@ func checkChannel(s string) error {
 	return fmt.Errorf("bad channel %q: %s (want %s)", s, reason, wantChannelName)
 }
 
-func checkTag(s string) error {
-	if revisionPattern.MatchString(s) {
-		return fmt.Errorf("bad tag %q: looks like a revision, whose tag never moves (want %s)", s, wantTag)
-	}
-	if !tagPattern.MatchString(s) {
-		return fmt.Errorf("bad tag %q (want %s)", s, wantTag)
-	}
-	return nil
-}
-
 func checkStoreName(s string) error {
 	if _, err := nix.SourcePath(s, nix.Hash{}, nil); err != nil {
 		return fmt.Errorf("%v (want %s)", err, wantStoreName)
@@ -117,14 +105,7 @@ func checkStoreName(s string) error {
 }
 
 func schemeList(schemes []string) string {
-	list := make([]string, len(schemes))
-	for i, s := range schemes {
-		list[i] = s + "://"
-	}
-	if last := len(list) - 1; last > 0 {
-		return strings.Join(list[:last], ", ") + " or " + list[last]
-	}
-	return list[0]
+	return alternatives(schemes, func(s string) string { return s + "://" })
 }
 
 // checkURL reads an address that paths are appended to.

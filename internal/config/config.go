@@ -9,6 +9,7 @@ package config
 
 import (
 	"path/filepath"
+	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
@@ -24,9 +25,30 @@ type Config struct {
 	TimeZone     string        // IANA name of the zone that Schedule is meant in
 	Channels     []Channel     // at least one
 	Source       Source
-	Compression  string // of layers: gzip or zstd
-	State        string // the state file
-	Cache        string // working folder; "" when the file does not name one
+	Compression  string            // of layers: gzip or zstd
+	State        string            // the state file
+	Cache        string            // working folder; "" when the file does not name one
+	Jitter       time.Duration     // scheduled starts are spread by up to this
+	Grace        time.Duration     // how long a stop waits for the image that is being made
+	Backfill     int               // heads passed over between two polls that are built, per channel
+	Labels       map[string]string // labels and annotations to add or replace
+	Verify       []string          // commands for sh -c, in the folder of the file, that an image has to pass before its tag
+	Caches       []Cache           // binary caches that get what upstream does not have
+	Notify       []Notify
+}
+
+// Cache is a binary cache to push to. One of Attic, Cachix and Store is set.
+type Cache struct {
+	Attic  string // endpoint of an Attic server, without a slash at the end
+	Cache  string // name of the cache there
+	Cachix string // name of a cache at Cachix
+	Store  string // URL of a Nix store
+}
+
+// Notify is a webhook.
+type Notify struct {
+	URLFrom string   // environment variable that holds the address, which is a secret
+	On      []string // published, failed
 }
 
 // Upstream says where channels, commits and archives come from.
@@ -45,13 +67,25 @@ type Substituter struct {
 // Channel is a branch to follow.
 type Channel struct {
 	Name    string
-	Tags    []string // tags that move with the head, besides the tag of the commit
+	Tags    []string // templates of the tags that move with the head: see TagsFor
 	Systems []System // nil: those of Config
+
+	Optional []System // those of its systems whose absence upstream is no failure; not all
+	Backfill *int     // nil: that of Config
+	Frozen   bool     // at its end of life: not polled, nothing of it changes
 }
 
 // Source says under which store names the nixpkgs tree enters the image.
 type Source struct {
 	Names []string // the first is always nixpkgs-src
+}
+
+// BackfillOf gives how many passed-over heads of ch are built, newest first.
+func (c Config) BackfillOf(ch Channel) int {
+	if ch.Backfill != nil {
+		return *ch.Backfill
+	}
+	return c.Backfill
 }
 
 // SystemsOf gives the systems that images of ch are made for.
@@ -109,6 +143,7 @@ func (p *parser) defaults() Config {
 		TimeZone:     "UTC",
 		Source:       Source{Names: []string{SourceName, "source"}},
 		Compression:  "gzip",
+		Grace:        10 * time.Minute,
 		State:        resolve(p.dir, "factory.db"),
 	}
 }

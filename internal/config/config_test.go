@@ -1,9 +1,9 @@
 package config
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
+	"time"
 	_ "time/tzdata" // zones where the machine has none
 
 	"github.com/google/go-cmp/cmp"
@@ -38,24 +38,8 @@ func defaultsIn(t *testing.T, dir string) Config {
 		TimeZone:     "UTC",
 		Source:       Source{Names: []string{"nixpkgs-src", "source"}},
 		Compression:  "gzip",
+		Grace:        10 * time.Minute,
 		State:        filepath.Join(dir, "factory.db"),
-	}
-}
-
-func TestShippedFile(t *testing.T) {
-	const name = "../../channels.yaml"
-	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := Parse(name, data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := defaultsIn(t, "../..")
-	want.Channels = []Channel{{Name: "nixos-26.05", Tags: []string{"latest"}}, {Name: "nixos-unstable"}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the shipped file shows other values than the defaults (-want +got):\n%s", diff)
 	}
 }
 
@@ -76,12 +60,37 @@ func TestParse(t *testing.T) {
 	all.Image, all.State, all.Cache = "/etc/images", "/var/lib/factory.db", "/etc/factory/work"
 	all.Systems, all.Schedule, all.TimeZone = []System{arm}, "@every 90m", "Europe/Berlin"
 	all.Source.Names, all.Compression = []string{"nixpkgs-src"}, "zstd"
+	three := 3
 	all.Channels = []Channel{
-		{Name: "nixos-unstable", Tags: []string{"latest", "Edge_1.0"}, Systems: []System{x86}},
-		{Name: "nixos-26.05-small", Tags: []string{"latest"}, Systems: []System{x86}},
+		{Name: "nixos-unstable", Tags: []string{"latest", "Edge_1.0", "{date}-{rev:7}"}, Systems: []System{x86}, Backfill: &three},
+		{Name: "nixos-26.05-small", Tags: []string{"latest"}, Systems: []System{x86}, Frozen: true},
+		{Name: "nixos-26.05", Systems: []System{x86, arm}, Optional: []System{arm}},
+	}
+	all.Jitter, all.Grace, all.Backfill = 90*time.Second, 24*time.Hour, 50
+	all.Labels = map[string]string{
+		"org.opencontainers.image.source": "https://github.com/org/images",
+		"org.example.built-by":            "Zoë: <mailto:zoe@example.org>",
+		"vendor":                          "Example",
+	}
+	all.Verify = []string{"scripts/smoke-test", "test -n \"$IMAGE\"\nexit 0\n"}
+	all.Caches = []Cache{
+		{Attic: "https://attic.example.org/api", Cache: "my_Cache+1"},
+		{Attic: "http://127.0.0.1:8080", Cache: "my_Cache+1"},
+		{Cachix: "my-cache"},
+		{Store: "s3://bucket?region=eu-west-1&secret-key=/run/keys/cache.sec"},
+		{Store: "ssh-ng://builder@example.org"},
+		{Store: "file:///srv/cache/"},
+	}
+	all.Notify = []Notify{
+		{URLFrom: "FACTORY_WEBHOOK_URL", On: []string{"published", "failed"}},
+		{URLFrom: "_pager2", On: []string{"failed"}},
 	}
 	least := defaultsIn(t, "conf")
 	least.Channels = []Channel{{Name: "nixpkgs-unstable"}}
+
+	bounds := defaultsIn(t, "conf")
+	bounds.Channels = []Channel{{Name: "a", Backfill: new(int)}}
+	bounds.Jitter, bounds.Grace = time.Hour, time.Second
 
 	tests := []struct {
 		name, file, data string
@@ -89,6 +98,8 @@ func TestParse(t *testing.T) {
 	}{
 		{"only channels", "conf/channels.yaml", "channels: [ { name: nixpkgs-unstable } ]\n", least},
 		{"carriage returns and a byte order mark", "conf/c.yaml", "\ufeffchannels:\r\n  - name: nixpkgs-unstable\r\n", least},
+		{"other ends of ranges", "conf/c.yaml", "channels: [ { name: a, backfill: 0, frozen: FALSE } ]\njitter: 1h\ngrace: 1s\nbackfill: 0\nlabels: {}\n", bounds},
+		{"no jitter", "conf/c.yaml", "channels: [ { name: nixpkgs-unstable } ]\njitter: 0\n", least},
 		{"every key, aliases, slashes at the end", "/etc/factory/channels.yaml", `
 upstream: { repository: org/fork, api: "http://127.0.0.1:8080/api/", archive: file:///srv/archives/ }
 substituters:
@@ -105,9 +116,33 @@ state: /var/lib/factory.db
 cache: work
 channels:
   - name: nixos-unstable
-    tags: [ latest, Edge_1.0 ]
+    tags: [ latest, Edge_1.0, "{date}-{rev:7}" ]
     systems: &intel [ x86_64-linux ]
-  - { name: nixos-26.05-small, tags: [ latest ], systems: *intel }
+    backfill: 3
+  - { name: nixos-26.05-small, tags: [ latest ], systems: *intel, frozen: True }
+  - { name: nixos-26.05, optional: [ aarch64-linux ], systems: [ x86_64-linux, aarch64-linux ] }
+jitter: 90s
+grace: 24h
+backfill: 50
+labels:
+  org.opencontainers.image.source: https://github.com/org/images
+  org.example.built-by: "Zoë: <mailto:zoe@example.org>"
+  vendor: Example
+verify:
+  - scripts/smoke-test
+  - |
+    test -n "$IMAGE"
+    exit 0
+caches:
+  - { attic: "https://attic.example.org/api/", cache: my_Cache+1 }
+  - { attic: "http://127.0.0.1:8080", cache: my_Cache+1 }
+  - { cachix: my-cache }
+  - { store: "s3://bucket?region=eu-west-1&secret-key=/run/keys/cache.sec" }
+  - { store: ssh-ng://builder@example.org }
+  - { store: "file:///srv/cache/" }
+notify:
+  - { urlFrom: FACTORY_WEBHOOK_URL }
+  - { urlFrom: _pager2, on: [ failed ] }
 `, all},
 	}
 	for _, tt := range tests {
@@ -146,6 +181,16 @@ func TestSystemsOf(t *testing.T) {
 	}
 	if diff := cmp.Diff([]System{arm}, c.SystemsOf(Channel{Name: "a", Systems: []System{arm}})); diff != "" {
 		t.Errorf("a channel that names its own (-want +got):\n%s", diff)
+	}
+}
+
+func TestBackfillOf(t *testing.T) {
+	c, none := Config{Backfill: 5}, 0
+	if got := c.BackfillOf(Channel{Name: "a"}); got != 5 {
+		t.Errorf("a channel that names no number: %d, want 5", got)
+	}
+	if got := c.BackfillOf(Channel{Name: "a", Backfill: &none}); got != 0 {
+		t.Errorf("a channel that names 0: %d, want 0", got)
 	}
 }
 

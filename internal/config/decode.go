@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -44,7 +45,15 @@ func (p *parser) config(v value, c *Config) {
 		{key: "compression", decode: func(v value) { c.Compression = p.text(v, wantCompression, checkCompression) }},
 		{key: "state", decode: folder(&c.State)},
 		{key: "cache", decode: folder(&c.Cache)},
+		{key: "jitter", decode: func(v value) { c.Jitter = p.duration(v, wantJitter, 0, time.Hour) }},
+		{key: "grace", decode: func(v value) { c.Grace = p.duration(v, wantGrace, time.Second, 24*time.Hour) }},
+		{key: "backfill", decode: func(v value) { c.Backfill = p.number(v, 0, maxBackfill) }},
+		{key: "labels", decode: func(v value) { c.Labels = p.labels(v) }},
+		{key: "verify", decode: func(v value) { c.Verify = p.verify(v) }},
+		{key: "caches", decode: func(v value) { c.Caches = p.caches(v) }},
+		{key: "notify", decode: func(v value) { c.Notify = p.notify(v) }},
 	})
+	p.checkOptional(c)
 }
 
 func (p *parser) upstream(v value, u *Upstream) {
@@ -112,10 +121,13 @@ func (p *parser) publish(v value) []Destination {
 	return all
 }
 
+// systems reads a list of systems. It is empty, not nil, when there is an error
+// in it: nil would mean that the file says nothing.
 func (p *parser) systems(v value) []System {
-	var all []System
+	all := []System{}
 	seen := lines{}
-	for _, item := range p.list(v, "system", wantSystems) {
+	items := p.list(v, "system", wantSystems)
+	for _, item := range items {
 		var system System
 		s := p.text(item, wantSystem, func(s string) (err error) {
 			system, err = ParseSystem(s)
@@ -125,6 +137,9 @@ func (p *parser) systems(v value) []System {
 			all = append(all, system)
 		}
 	}
+	if len(all) < len(items) {
+		return []System{}
+	}
 	return all
 }
 
@@ -133,14 +148,21 @@ func (p *parser) channels(v value) []Channel {
 	seen := lines{}
 	for _, item := range p.list(v, "channel", wantChannels) {
 		var c Channel
+		var list value // of optional systems
 		p.mapping(item, wantChannel, []field{
 			{key: "name", missing: "missing (want " + wantChannelName + ")", decode: func(v value) {
 				c.Name = p.text(v, wantChannelName, checkChannel)
 				p.unique(seen, v, "channel", c.Name)
 			}},
-			{key: "tags", decode: func(v value) { c.Tags = p.names(v, wantTags, "tag", wantTag, checkTag) }},
+			{key: "tags", decode: func(v value) { c.Tags = p.names(v, wantTags, "tag", wantTag, checkTemplate) }},
 			{key: "systems", decode: func(v value) { c.Systems = p.systems(v) }},
+			{key: "optional", decode: func(v value) { list, c.Optional = v, p.systems(v) }},
+			{key: "backfill", decode: func(v value) { n := p.number(v, 0, maxBackfill); c.Backfill = &n }},
+			{key: "frozen", decode: func(v value) { c.Frozen = p.truth(v) }},
 		})
+		if len(c.Optional) > 0 {
+			p.optional = append(p.optional, optional{list, c})
+		}
 		all = append(all, c)
 	}
 	return all
@@ -170,17 +192,4 @@ func (p *parser) names(v value, want, noun, wantOne string, check func(string) e
 		}
 	}
 	return all
-}
-
-// url reads the address of a server, and gives it without slashes at the end.
-func (p *parser) url(v value, schemes ...string) string {
-	var base string
-	want := fmt.Sprintf("an address that begins with %s", schemeList(schemes))
-	p.text(v, want, func(s string) (err error) {
-		if base, err = checkURL(s, schemes); err != nil {
-			return fmt.Errorf("bad address: %w (want %s)", err, want)
-		}
-		return nil
-	})
-	return base
 }

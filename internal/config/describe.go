@@ -84,3 +84,15 @@ func brief(s string) string {
 	}
 	return redact(s)
 }
+
+// alternatives lists what may stand at a place: a, b or c. There is at least one.
+func alternatives[T any](all []T, name func(T) string) string {
+	names := make([]string, len(all))
+	for i, one := range all {
+		names[i] = name(one)
+	}
+	if last := len(names) - 1; last > 0 {
+		return strings.Join(names[:last], ", ") + " or " + names[last]
+	}
+	return names[0]
+}

@@ -3,14 +3,16 @@ package config
 import (
 	"bytes"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
 func FuzzParse(f *testing.F) {
-	for _, file := range []string{"../../channels.yaml", "testdata/everything-wrong.yaml"} {
+	for _, file := range []string{shipped, "testdata/everything-wrong.yaml"} {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)
@@ -20,6 +22,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("x: &x [ *x ]\nchannels: *x\n? *x\n: *x\n<<: *x\n"))
 	f.Add([]byte("%YAML 1.1\n---\n!!map {channels: !!seq [ {name: !!str a, tags: ['\\x']} ]}\n...\n# end\n"))
 	f.Add([]byte("schedule: '@every 1h'\ntimezone: \"\\u0000\"\npublish: [ { to: '[::1]:5000/a' }, { to: |\n oci:a\n } ]"))
+	f.Add([]byte("jitter: 0\ngrace: 1h30m\nbackfill: 5\nlabels: { a.b-c: \"d\" }\nverify: [ \"test\\0\", x ]\nchannels: [ { name: a, tags: [ \"{date}-{rev:7}\", v{version} ] } ]"))
+	f.Add([]byte("caches: [ { attic: http://a, cache: b }, { cachix: c }, { store: 's3://d?secret-key=/e&f=%67' } ]\nnotify: [ { urlFrom: A, on: [ failed ] } ]\nchannels: [ { name: a } ]"))
+	f.Add([]byte("channels: [ { name: a, optional: &o [ aarch64-linux ], backfill: 0, frozen: true }, { name: b, systems: *o, optional: *o } ]\nnotify: [ {url:https://a/b} ]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("dir/c.yaml", data)
 		if err != nil {
@@ -32,6 +37,7 @@ func FuzzParse(f *testing.F) {
 		if len(c.Channels) == 0 || len(c.Publish) == 0 || len(c.Substituters) == 0 || len(c.Systems) == 0 {
 			t.Errorf("something is missing: %+v", c)
 		}
+		checkOperate(t, c)
 		for _, d := range c.Publish {
 			for _, ch := range c.Channels {
 				if _, err := name.NewRepository(d.Repository(ch.Name)); d.Layout == "" && err != nil {
@@ -40,6 +46,38 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkOperate checks what the keys for running unattended promise.
+func checkOperate(t *testing.T, c Config) {
+	t.Helper()
+	if c.Jitter < 0 || c.Jitter > time.Hour || c.Grace < time.Second || c.Grace > 24*time.Hour || len(c.Verify) > maxCommands {
+		t.Errorf("out of range: %+v", c)
+	}
+	for _, cache := range c.Caches {
+		if cache.place() == "" || (cache.Attic != "") != (cache.Cache != "") {
+			t.Errorf("half a cache: %+v", cache)
+		}
+	}
+	for _, n := range c.Notify {
+		if n.URLFrom == "" || len(n.On) == 0 || len(n.On) > len(events) {
+			t.Errorf("half a webhook: %+v", n)
+		}
+	}
+	for _, ch := range c.Channels {
+		if n := c.BackfillOf(ch); n < 0 || n > maxBackfill {
+			t.Errorf("backfill of %s is %d", ch.Name, n)
+		}
+		if n := len(ch.Optional); n > 0 && n >= len(c.SystemsOf(ch)) {
+			t.Errorf("%s has %d optional systems of %v", ch.Name, n, c.SystemsOf(ch))
+		}
+		rev := strings.Repeat("0123456789abcdef", 3)[:40]
+		for _, tag := range ch.TagsFor(rev, time.Unix(1_780_000_000, 0), "26.05") {
+			if _, err := name.NewTag("localhost/x:" + tag); err != nil || tag == rev {
+				t.Errorf("%s has the tag %q: %v", ch.Name, tag, err)
+			}
+		}
+	}
 }
 
 // checkPlaces checks that each error is in the file, in the order of the file.

@@ -17,7 +17,8 @@ type secret struct {
 
 // secrets are the kinds that can be told from their looks. Token formats:
 // https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/
-// and RFC 7519. A Nix secret key is a name and 64 bytes, a public one 32.
+// and RFC 7519. A Nix secret key is a name and 64 bytes, a public one 32. A user
+// is a credential with HTTP and S3, with others (ssh://) only beside a password.
 var secrets = []secret{
 	{"a GitHub token", "GITHUB_TOKEN", regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{10,}|github_pat_[A-Za-z0-9_]{10,})`)},
 	{"a Docker Hub token", "REGISTRY_PASSWORD", regexp.MustCompile(`\bdckr_[a-z]{2,4}_[A-Za-z0-9_-]{10,}`)},
@@ -25,11 +26,18 @@ var secrets = []secret{
 	{"a JSON web token", "", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*`)},
 	{"a Nix secret key", "", regexp.MustCompile(`[\w.+-]*:[A-Za-z0-9+/]{86}==`)},
 	{"a private key", "", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)},
-	{"a user in an address", "", regexp.MustCompile(`(?i)\bhttps?://[^\s/@"'?#]+@`)},
+	{"a user in an address", "", regexp.MustCompile(`(?i)\b(?:(?:https?|s3)://[^\s/@"'?#]+|[a-z][a-z0-9+.-]*://[^\s/:@"'?#]*:[^\s/@"'?#]+)@`)},
+	{webhook, "", regexp.MustCompile(`(?i)\b(?:hooks\.slack\.com/[a-z]+|discord(?:app)?\.com/api/webhooks)/[^\s"']+`)},
 }
 
-// Registry prefixes have no scheme before the user.
-var schemeless = secret{"a user in an address", "", regexp.MustCompile(`^[^\s/:@]+:[^\s/@]+@`)}
+const webhook = "the address of a webhook"
+
+// Registry prefixes have no scheme before the user. What begins with a scheme
+// that needs no slashes looks the same.
+var (
+	schemeless = secret{"a user in an address", "", regexp.MustCompile(`^[^\s/:@]+:[^\s/@]+@`)}
+	slashless  = regexp.MustCompile(`^(?:oci|mailto):`)
+)
 
 var secretKey = regexp.MustCompile(`(?i)passw|passphrase|token|secret|credential|api_?key|private_?key|^auth$`)
 
@@ -41,7 +49,7 @@ func redact(s string) string {
 	for _, kind := range secrets {
 		s = kind.pattern.ReplaceAllString(s, hidden)
 	}
-	if !strings.HasPrefix(s, "oci:") {
+	if !slashless.MatchString(s) {
 		s = schemeless.pattern.ReplaceAllString(s, hidden)
 	}
 	return s
@@ -54,7 +62,7 @@ func recognise(s string) (kind secret, match string, ok bool) {
 			return kind, match, true
 		}
 	}
-	if match := schemeless.pattern.FindString(s); match != "" && !strings.HasPrefix(s, "oci:") {
+	if match := schemeless.pattern.FindString(s); match != "" && !slashless.MatchString(s) {
 		return schemeless, match, true
 	}
 	return secret{}, "", false
@@ -92,7 +100,7 @@ func (p *parser) findSecretsInEntry(v value, keyNode, node *yaml.Node) {
 	if node.Kind != yaml.AliasNode {
 		p.findSecrets(enter(node, key.path))
 	}
-	if keyNode.Kind == yaml.ScalarNode && secretKey.MatchString(keyNode.Value) {
+	if keyNode.Kind == yaml.ScalarNode && (secretKey.MatchString(keyNode.Value) || keyNode.Value == "url" && inNotify(key)) {
 		p.reported[keyNode] = true
 		if len(p.errs) == before {
 			p.tell(key, "a secret has no place in this file", "", "")
@@ -102,11 +110,21 @@ func (p *parser) findSecretsInEntry(v value, keyNode, node *yaml.Node) {
 
 func (p *parser) findSecret(v value) bool {
 	kind, match, ok := recognise(v.node.Value)
+	if !ok && inNotify(v) && strings.Contains(v.node.Value, "://") {
+		kind, ok = secret{what: webhook}, true
+		if v.path.key == v.node.Value { // {url:https://…} is a mapping with that key
+			v.path = &path{parent: v.path.parent, key: hidden}
+		}
+	}
 	if ok {
 		p.tell(v, "found "+kind.what+", which has no place in this file", kind.variable, match)
 	}
 	return ok
 }
+
+// inNotify tells whether a value belongs to the webhooks. Who knows the address
+// of one can write to it, so that all addresses there are secrets.
+func inNotify(v value) bool { return v.path.root() == "notify" }
 
 // tell notes a secret, with what to do instead.
 func (p *parser) tell(v value, msg, variable, match string) {
@@ -121,14 +139,18 @@ func (p *parser) tell(v value, msg, variable, match string) {
 func instead(root, variable string) string {
 	const registry = "set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login"
 	switch {
+	case root == "notify":
+		return "urlFrom names the environment variable that holds it"
 	case root == "upstream" || variable == "GITHUB_TOKEN" && root != "publish":
 		return "set GITHUB_TOKEN in the environment"
 	case root == "publish" || variable == "REGISTRY_PASSWORD":
 		return registry
 	case root == "substituters":
 		return "binary caches are read without credentials; keys are public ones"
+	case root == "caches":
+		return "set ATTIC_TOKEN, CACHIX_AUTH_TOKEN or what Nix wants for a store, such as AWS_SECRET_ACCESS_KEY, in the environment"
 	default:
-		return "GITHUB_TOKEN, REGISTRY_USER and REGISTRY_PASSWORD are read from the environment"
+		return "GITHUB_TOKEN, REGISTRY_USER, REGISTRY_PASSWORD, ATTIC_TOKEN, CACHIX_AUTH_TOKEN and the addresses of webhooks are read from the environment"
 	}
 }
 

@@ -17,12 +17,10 @@ type parser struct {
 	secrets   map[string]bool     // the secrets told so far
 	budget    int                 // values that may still be read
 	exhausted bool
+	optional  []optional // of the channels so far
 }
 
-const (
-	maxValues = 20_000 // bounds the work that lists of aliases to lists can cause
-	maxText   = 4096
-)
+const maxValues = 20_000 // bounds the work that lists of aliases to lists can cause
 
 func newParser(file string) *parser {
 	return &parser{
@@ -76,34 +74,50 @@ type field struct {
 	decode  func(value)
 }
 
-// mapping reads the keys of a mapping in the order of the file.
-func (p *parser) mapping(v value, want string, fields []field) {
+// mapping reads a mapping with known keys. It returns those that are there, nil
+// when the value is no mapping.
+func (p *parser) mapping(v value, want string, fields []field) lines {
+	seen := p.entries(v, want, keys(fields), func(key, v value) {
+		if f := find(fields, key.node.Value); f != nil {
+			f.decode(v)
+		} else {
+			p.unknown(key, fields)
+		}
+	})
+	for _, f := range fields {
+		if _, ok := seen[f.key]; seen != nil && !ok && f.missing != "" {
+			p.missing(v, f)
+		}
+	}
+	return seen
+}
+
+// missing tells that a mapping lacks a key.
+func (p *parser) missing(v value, f field) {
+	p.errorf(value{node: v.node, path: &path{parent: v.path, key: f.key}}, "%s", f.missing)
+}
+
+// entries decodes the entries of a mapping in the order of the file. It returns
+// their keys, nil when the value is no mapping.
+func (p *parser) entries(v value, want, wantKey string, decode func(key, v value)) lines {
 	if v.node.Kind != yaml.MappingNode {
 		p.wrong(v, want)
-		return
+		return nil
 	}
 	seen := lines{}
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
 		key := enter(v.node.Content[i], v.path)
 		if key.node.Kind != yaml.ScalarNode {
-			p.errorf(key, "found %s as a key (want %s)", describe(key.node), keys(fields))
+			p.errorf(key, "found %s as a key (want %s)", describe(key.node), wantKey)
 			continue
 		}
 		key.path = &path{parent: v.path, key: key.node.Value}
 		if p.reported[key.node] || !p.spend(key) || !p.unique(seen, key, "key", key.node.Value) {
 			continue
 		}
-		if f := find(fields, key.node.Value); f != nil {
-			f.decode(enter(v.node.Content[i+1], key.path))
-		} else {
-			p.unknown(key, fields)
-		}
+		decode(key, enter(v.node.Content[i+1], key.path))
 	}
-	for _, f := range fields {
-		if _, ok := seen[f.key]; !ok && f.missing != "" {
-			p.errorf(value{node: v.node, path: &path{parent: v.path, key: f.key}}, "%s", f.missing)
-		}
-	}
+	return seen
 }
 
 func find(fields []field, key string) *field {
@@ -140,14 +154,7 @@ func distance(a, b string) int {
 }
 
 func keys(fields []field) string {
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = f.key
-	}
-	if last := len(names) - 1; last > 0 {
-		return strings.Join(names[:last], ", ") + " or " + names[last]
-	}
-	return names[0]
+	return alternatives(fields, func(f field) string { return f.key })
 }
 
 // list gives the items of a list that must not be empty.
@@ -169,31 +176,6 @@ func (p *parser) list(v value, noun, want string) []value {
 		items = append(items, item)
 	}
 	return items
-}
-
-// text reads a text and checks it. It is "" when the check, or an earlier one, has failed.
-func (p *parser) text(v value, want string, check func(string) error) string {
-	switch {
-	case p.reported[v.node]:
-		return ""
-	case v.node.Kind != yaml.ScalarNode || v.node.ShortTag() == "!!null":
-		p.wrong(v, want)
-		return ""
-	case v.node.ShortTag() != "!!str":
-		p.wrong(v, want+"; quotes make it a text")
-		return ""
-	case v.node.Value == "":
-		p.errorf(v, "empty (want %s)", want)
-		return ""
-	case len(v.node.Value) > maxText:
-		p.errorf(v, "longer than %d bytes (want %s)", maxText, want)
-		return ""
-	}
-	if err := check(v.node.Value); err != nil {
-		p.errorf(v, "%v", err)
-		return ""
-	}
-	return v.node.Value
 }
 
 // lines remembers on which line a name stood first.
