@@ -106,6 +106,10 @@ func (a *app) publishIndex(ctx context.Context, files []string, o publishIndexOp
 	if err != nil {
 		return usageError{err}
 	}
+	hooks, err := a.webhooks(c)
+	if err != nil {
+		return usageError{err}
+	}
 	f, err := a.factory(c)
 	if err != nil {
 		return err
@@ -115,6 +119,7 @@ func (a *app) publishIndex(ctx context.Context, files []string, o publishIndexOp
 	for _, parts := range commits {
 		results = append(results, f.Join(ctx, parts))
 	}
+	tell(ctx, f, hooks, results)
 	return a.results(o.output, results)
 }
 

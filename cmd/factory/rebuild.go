@@ -51,6 +51,10 @@ func (a *app) rebuild(ctx context.Context, o rebuildOptions) error {
 	if err != nil {
 		return err
 	}
+	hooks, err := a.webhooks(c)
+	if err != nil {
+		return usageError{err}
+	}
 	f, err := a.factory(c)
 	if err != nil {
 		return err
@@ -60,6 +64,7 @@ func (a *app) rebuild(ctx context.Context, o rebuildOptions) error {
 	if err != nil {
 		return asUsage(err)
 	}
+	tell(ctx, f, hooks, []factory.Result{result})
 	return a.results(o.output, []factory.Result{result})
 }
 

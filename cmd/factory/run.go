@@ -11,20 +11,27 @@ import (
 )
 
 type runOptions struct {
-	once bool
+	once   bool
+	listen string
 	output
 }
 
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "run --once",
-		Short: "Build and publish what is new",
-		Long: `Looks at every channel of the configuration once: asks upstream for its head
-and the registries for the head's image, builds what is missing or was made by
-an older recipe, publishes and records it.
+		Use:   "run [--once]",
+		Short: "Build and publish what is new, on a schedule or once",
+		Long: `Looks at every channel of the configuration: asks upstream for its head and the
+registries for the head's image, builds what is missing or was made by an older
+recipe, publishes and records it. A channel that fails does not keep the others
+from being published.
 
-A channel that fails does not keep the others from being published.
+With --once that is done once. Without it, it is done at the start and then by the
+schedule of the configuration, never twice at the same time; a channel that failed
+is tried again after 2 minutes, then after twice as long each time. SIGTERM or an
+interrupt ends it: the image that is being made may be finished within the grace of
+the configuration, a second signal ends it at once. SIGHUP reads the configuration
+again; if it is wrong, the old one stays.
 
 Environment: GITHUB_TOKEN raises the limit of requests to the API from 60 an
 hour; REGISTRY_USER and REGISTRY_PASSWORD (with REGISTRY_HOST where there are
@@ -33,25 +40,36 @@ several registries) are used where the Docker configuration has no credentials.
 Exit codes: 0 all well, 1 something failed, 2 wrong usage or configuration.`,
 		Example: `  factory run --once
   factory run --once --output json | jq -r '.[].published[].image'
-  GITHUB_TOKEN=… factory run --once --config /etc/factory/channels.yaml`,
+  GITHUB_TOKEN=… factory run --listen 127.0.0.1:9100
+  curl http://127.0.0.1:9100/metrics`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.once {
+				return a.runOnce(cmd.Context(), o)
+			}
+			return a.runDaemon(cmd.Context(), o)
+		},
 	}
 	cmd.Flags().BoolVar(&o.once, "once", false, "one cycle, then exit")
+	cmd.Flags().StringVar(&o.listen, "listen", "", "address for /healthz, /readyz and /metrics; without --once")
 	o.addFlag(cmd)
 	return cmd
 }
 
-func (a *app) run(ctx context.Context, o runOptions) error {
+func (a *app) runOnce(ctx context.Context, o runOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if !o.once {
-		return usageError{errors.New("say --once: this version runs one cycle at a time, let cron or a timer start it")}
+	if o.listen != "" {
+		return usageError{errors.New("--listen is for the daemon: it does not go with --once")}
 	}
 	c, err := a.config(false)
 	if err != nil {
 		return err
+	}
+	hooks, err := a.webhooks(c)
+	if err != nil {
+		return usageError{err}
 	}
 	f, err := a.factory(c)
 	if err != nil {
@@ -62,6 +80,7 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	if err != nil {
 		return err
 	}
+	tell(ctx, f, hooks, results)
 	return a.results(o.output, results)
 }
 

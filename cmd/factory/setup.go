@@ -108,25 +108,42 @@ func (a *app) configPath() string {
 	return "channels.yaml"
 }
 
-// factory puts everything together. The caller closes the returned state.
+// factory puts everything together. The caller closes its Store.
 func (a *app) factory(c config.Config) (*factory.Factory, error) {
-	log, err := a.logger()
-	if err != nil {
+	if _, err := os.Stat(filepath.Join(c.Image, "image.nix")); err != nil {
+		return nil, usageError{fmt.Errorf("image folder: %w", err)}
+	}
+	if _, err := a.logger(); err != nil {
+		return nil, err
+	}
+	if _, err := a.keychain(c.Publish); err != nil {
 		return nil, err
 	}
 	store, err := record.Open(c.State)
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	f := a.fetch()
-	client, err := a.heads(c, f, store)
+	f, err := a.wire(c, store)
 	if err != nil {
 		store.Close()
 		return nil, err
 	}
+	return f, nil
+}
+
+// wire puts everything together around a state that is open.
+func (a *app) wire(c config.Config, store *record.Store) (*factory.Factory, error) {
+	log, err := a.logger()
+	if err != nil {
+		return nil, err
+	}
+	f := a.fetch()
+	client, err := a.heads(c, f, store)
+	if err != nil {
+		return nil, err
+	}
 	open, err := a.repositories(c)
 	if err != nil {
-		store.Close()
 		return nil, err
 	}
 	subs := make([]binarycache.Substituter, len(c.Substituters))
@@ -140,6 +157,7 @@ func (a *app) factory(c config.Config) (*factory.Factory, error) {
 		Cache:      binarycache.New(f, subs),
 		Store:      store,
 		Repository: open,
+		Caches:     a.caches(c),
 		Nix:        nixcli.Find,
 		Dir:        c.Cache,
 		ConfigDir:  filepath.Dir(a.configPath()),

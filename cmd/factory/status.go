@@ -19,6 +19,7 @@ type channelStatus struct {
 	Head      string           `json:"head"`
 	Published *publishedStatus `json:"published"`
 	UpToDate  bool             `json:"upToDate"`
+	Lag       *int64           `json:"lag"`
 	Failure   *failureStatus   `json:"failure"`
 }
 
@@ -45,8 +46,10 @@ func (a *app) statusCommand() *cobra.Command {
 published for it, and the last failure since. Reads the state file only; factory
 plan asks upstream and the registries.
 
-JSON: [{channel, head, published: {rev, image, digest, time}, upToDate,
-failure: {error, count, time, next}}]; what there is none of is null.`,
+JSON: [{channel, head, published: {rev, image, digest, time}, upToDate, lag,
+failure: {error, count, time, next}}]; lag is how many seconds after the channel
+moved to its head the image was published, or has not been until now; what there is
+none of is null.`,
 		Example: `  factory status
   factory status --output json | jq -r '.[] | select(.upToDate | not) | .channel'`,
 		Args: cobra.NoArgs,
@@ -71,7 +74,7 @@ func (a *app) status(o statusOptions) error {
 	defer store.Close()
 	list := make([]channelStatus, len(c.Channels))
 	for i, ch := range c.Channels {
-		if list[i], err = statusOf(store, ch); err != nil {
+		if list[i], err = statusOf(store, ch, time.Now()); err != nil {
 			return fmt.Errorf("%s: %w", ch.Name, err)
 		}
 	}
@@ -81,7 +84,7 @@ func (a *app) status(o statusOptions) error {
 	return a.statusTable(list)
 }
 
-func statusOf(store *record.Store, ch config.Channel) (channelStatus, error) {
+func statusOf(store *record.Store, ch config.Channel, now time.Time) (channelStatus, error) {
 	s := channelStatus{Channel: ch.Name}
 	head, err := store.Head(ch.Name)
 	if err != nil {
@@ -95,7 +98,14 @@ func statusOf(store *record.Store, ch config.Channel) (channelStatus, error) {
 		return s, err
 	}
 	for _, p := range publications {
-		if p.Channel == ch.Name && (s.Published == nil || p.Time.After(s.Published.Time)) {
+		if p.Channel != ch.Name {
+			continue
+		}
+		better := s.Published == nil || p.Time.After(s.Published.Time)
+		if head := p.Rev == s.Head; s.Published != nil && head != (s.Published.Rev == s.Head) {
+			better = head // whatever older commit was published since
+		}
+		if better {
 			s.Published = &publishedStatus{Rev: p.Rev, Image: p.Image, Digest: p.Digest, Time: p.Time.UTC()}
 		}
 	}
@@ -110,22 +120,34 @@ func statusOf(store *record.Store, ch config.Channel) (channelStatus, error) {
 			s.Failure.Next = &next
 		}
 	}
-	s.UpToDate = s.Published != nil && s.Published.Rev == s.Head && s.Failure == nil
+	current := s.Published != nil && s.Published.Rev == s.Head
+	s.UpToDate = current && s.Failure == nil
+	if head != nil && !head.Since.IsZero() {
+		until := now
+		if current {
+			until = s.Published.Time
+		}
+		lag := int64(max(until.Sub(head.Since), 0) / time.Second)
+		s.Lag = &lag
+	}
 	return s, nil
 }
 
 func (a *app) statusTable(list []channelStatus) error {
-	rows := [][]string{{"CHANNEL", "HEAD", "PUBLISHED", "WHEN", "STATE"}}
+	rows := [][]string{{"CHANNEL", "HEAD", "PUBLISHED", "WHEN", "LAG", "STATE"}}
 	for _, s := range list {
-		row := []string{s.Channel, dash(short(s.Head)), "-", "-", "never published"}
+		row := []string{s.Channel, dash(short(s.Head)), "-", "-", "-", "never published"}
 		if s.Published != nil {
-			row[2], row[3], row[4] = short(s.Published.Rev), humanize.Time(s.Published.Time), "behind"
+			row[2], row[3], row[5] = short(s.Published.Rev), humanize.Time(s.Published.Time), "behind"
+		}
+		if s.Lag != nil {
+			row[4] = (time.Duration(*s.Lag) * time.Second).String()
 		}
 		switch {
 		case s.Failure != nil:
-			row[4] = fmt.Sprintf("failed %d times, last %s: %s", s.Failure.Count, humanize.Time(s.Failure.Time), s.Failure.Error)
+			row[5] = fmt.Sprintf("failed %d times, last %s: %s", s.Failure.Count, humanize.Time(s.Failure.Time), s.Failure.Error)
 		case s.UpToDate:
-			row[4] = "up to date"
+			row[5] = "up to date"
 		}
 		rows = append(rows, row)
 	}

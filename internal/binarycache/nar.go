@@ -95,6 +95,9 @@ type narReader struct {
 
 func (r *narReader) Close() error { return r.file.body.Close() }
 
+// From returns the address of the NAR, for messages.
+func (r *narReader) From() string { return r.where }
+
 // Read reads on. With the last byte of the NAR it looks whether both streams end there.
 func (r *narReader) Read(p []byte) (int, error) {
 	if r.err != nil || len(p) == 0 {

@@ -21,6 +21,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/nixdb"
+	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/source"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
@@ -32,6 +33,7 @@ type build struct {
 	log   *slog.Logger
 	dir   string // of this build alone
 	nix   nixcli.Nix
+	fresh bool   // nothing is reused: what a user asked for by hand is made from nothing
 	found *found // what registries have of earlier images
 
 	tree     *source.Tree
@@ -47,8 +49,14 @@ type build struct {
 
 // make builds what is due, publishes and records it.
 func (f *Factory) make(ctx context.Context, d *due, log *slog.Logger) (Stats, error) {
-	b := build{Factory: f, due: d, log: log}
+	b := build{Factory: f, due: d, log: log, fresh: d.job.Reason == plan.Requested}
 	err := b.run(ctx)
+	var lost *layers.LostError
+	if errors.As(err, &lost) && ctx.Err() == nil {
+		log.Warn("a layer that was to be reused is lost, making all of them", "error", lost)
+		b = build{Factory: f, due: d, log: log, fresh: true}
+		err = b.run(ctx)
+	}
 	return b.stats, err
 }
 

@@ -2,11 +2,12 @@ package factory
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"slices"
 
-	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/caches"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/source"
 )
@@ -15,7 +16,7 @@ import (
 // builds and users can substitute them. It picks those that it needs.
 type BinaryCache interface {
 	Name() string
-	Push(ctx context.Context, infos []nix.PathInfo, nars layers.NARs) error
+	Push(ctx context.Context, infos []nix.PathInfo, objects caches.Objects) (caches.Report, error)
 }
 
 // contents are the store objects of one system's image, but for the source.
@@ -43,8 +44,15 @@ func (b *build) fillCaches(ctx context.Context) {
 	}
 	list := slices.SortedFunc(maps.Values(infos), func(x, y nix.PathInfo) int { return x.Path.Compare(y.Path) })
 	for _, cache := range b.Caches {
-		if err := cache.Push(ctx, list, all); err != nil {
+		report, err := cache.Push(ctx, list, all)
+		var passed *caches.NotPushed
+		switch {
+		case errors.As(err, &passed):
+			b.log.Warn("binary cache passed over", "cache", cache.Name(), "reason", passed.Reason)
+		case err != nil:
 			b.log.Error("published, but a binary cache was not filled", "cache", cache.Name(), "error", err)
+		default:
+			b.log.Info("binary cache filled", "cache", cache.Name(), "pushed", report.Pushed, "present", report.Present, "upstream", report.Upstream, "bytes", report.Bytes)
 		}
 	}
 }
@@ -62,7 +70,5 @@ func (m made) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error)
 	if !isSource {
 		return m.from[info.Path].NAR(ctx, info)
 	}
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(m.tree.WriteNAR(w)) }() // ends when r is read to its end or closed
-	return r, nil
+	return caches.Written(m.tree.WriteNAR), nil
 }

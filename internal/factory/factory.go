@@ -68,8 +68,10 @@ type Result struct {
 	Published []Published `json:"published"`
 	Error     string      `json:"error,omitempty"`
 
-	Err   error `json:"-"`
-	Stats Stats `json:"-"`
+	Err    error     `json:"-"`
+	Since  time.Time `json:"-"` // when the channel came to the commit, if that is its head
+	Failed int       `json:"-"` // tries of the commit that failed in a row
+	Stats  Stats     `json:"-"`
 }
 
 // Published is an image in a registry.
@@ -133,7 +135,7 @@ func (f *Factory) Rebuild(ctx context.Context, channel, rev string) (Result, err
 
 // carryOut does what is due and records how it ended.
 func (f *Factory) carryOut(ctx context.Context, d due) Result {
-	result := Result{Channel: d.job.Channel, Rev: d.job.Rev, Action: d.job.Action, Reason: d.job.Reason, Published: []Published{}}
+	result := Result{Channel: d.job.Channel, Rev: d.job.Rev, Action: d.job.Action, Reason: d.job.Reason, Published: []Published{}, Since: d.since}
 	log := f.Log.With("channel", d.job.Channel, "rev", d.job.Rev)
 	err := d.job.Err
 	switch {
@@ -165,7 +167,9 @@ func (f *Factory) conclude(ctx context.Context, result *Result, err error) {
 	if ctx.Err() != nil {
 		return // being told to stop is no failure of the channel
 	}
-	if _, err := f.Store.Fail(result.Channel, result.Rev, result.Error, f.Now()); err != nil {
+	failure, err := f.Store.Fail(result.Channel, result.Rev, result.Error, f.Now())
+	if err != nil {
 		f.Log.Error("failure not recorded", "error", err)
 	}
+	result.Failed = failure.Count
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
@@ -24,6 +23,7 @@ import (
 // found is what earlier images, still in a registry, have that need not be
 // made again.
 type found struct {
+	read     map[v1.Hash]bool // indexes that were read
 	layers   map[string]*layers.Layer
 	listings map[nix.StorePath][]string
 }
@@ -44,11 +44,14 @@ func (f *found) layerWith(key string, objects []nix.PathInfo, want map[nix.Store
 }
 
 // lookBack reads the manifests of the channel's earlier images. It saves work
-// and decides nothing: what cannot be read is made again. What a user asked for
-// by hand is made from nothing.
+// and decides nothing: what cannot be read is made again.
 func (b *build) lookBack(ctx context.Context) *found {
-	f := &found{layers: make(map[string]*layers.Layer), listings: make(map[nix.StorePath][]string)}
-	if b.job.Reason == plan.Requested {
+	f := &found{
+		read:     make(map[v1.Hash]bool),
+		layers:   make(map[string]*layers.Layer),
+		listings: make(map[nix.StorePath][]string),
+	}
+	if b.fresh {
 		return f
 	}
 	for _, p := range b.places {
@@ -73,7 +76,7 @@ func (b *build) lookBack(ctx context.Context) *found {
 
 // try reads an earlier image if it is there.
 func (f *found) try(ctx context.Context, log *slog.Logger, repo registry.Repository, tag string) {
-	err := f.read(ctx, repo, tag)
+	err := f.readTag(ctx, repo, tag)
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		log.Warn("earlier image not used", "image", repo.Ref(tag), "error", err)
 	}
@@ -100,12 +103,17 @@ func (b *build) earlierTags(repo registry.Repository) []string {
 	return tags
 }
 
-// read collects the layers and listings of one index.
-func (f *found) read(ctx context.Context, repo registry.Repository, tag string) error {
+// readTag collects the layers and listings of the index under a tag.
+func (f *found) readTag(ctx context.Context, repo registry.Repository, tag string) error {
 	index, err := repo.Index(ctx, tag)
 	if err != nil {
 		return err
 	}
+	digest, err := index.Digest()
+	if err != nil || f.read[digest] {
+		return err
+	}
+	f.read[digest] = true
 	manifest, err := index.IndexManifest()
 	if err != nil {
 		return err

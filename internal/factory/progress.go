@@ -36,3 +36,11 @@ func (c counted) Read(p []byte) (int, error) {
 	c.task.Add(int64(n))
 	return n, err
 }
+
+// From passes on where the bytes come from.
+func (c counted) From() string {
+	if s, ok := c.ReadCloser.(interface{ From() string }); ok {
+		return s.From()
+	}
+	return ""
+}

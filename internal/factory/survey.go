@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,6 +21,7 @@ type due struct {
 	job     plan.Job
 	channel config.Channel
 	commit  heads.Commit
+	since   time.Time // when the channel came to its head, for a head
 	isHead  bool
 	recipe  string
 	places  []place
@@ -73,14 +75,28 @@ func (f *Factory) surveyChannel(ctx context.Context, d due) []due {
 	case err != nil:
 		return []due{d.failed(fmt.Errorf("head: %w", err))}
 	}
+	head.Since = f.since(ctx, head, known)
 	if err := f.Store.SetHead(head); err != nil {
 		return []due{d.failed(err)}
 	}
-	d.commit, d.isHead = head.Commit, true
+	d.commit, d.since, d.isHead = head.Commit, head.Since, true
 	asked := f.ask(ctx, &d)
 	asked.Waiting = f.waiting(head)
 	d.job = plan.Make([]plan.Channel{asked})[0]
 	return append([]due{d}, f.passed(ctx, d)...)
+}
+
+// since finds out when a channel came to its head: that costs a request when the
+// head is new. Where upstream does not say, it is when the head was first seen.
+func (f *Factory) since(ctx context.Context, head heads.Head, known *heads.Head) time.Time {
+	if known != nil && known.Rev == head.Rev && !known.Since.IsZero() {
+		return known.Since
+	}
+	moves, err := f.Heads.Moves(ctx, head.Channel, 1)
+	if err != nil || len(moves) == 0 || moves[0].Rev != head.Rev {
+		return f.Now()
+	}
+	return moves[0].Time
 }
 
 // failed makes a job of the error that keeps the channel from being looked at.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ func (f *Factory) verify(ctx context.Context, repo registry.Repository, digest v
 func (f *Factory) command(ctx context.Context, line string, env ...string) error {
 	cmd := exec.CommandContext(ctx, "sh", "-c", line)
 	cmd.Dir = f.ConfigDir
-	cmd.Env = append(withoutSecrets(os.Environ()), env...)
+	cmd.Env = append(f.withoutSecrets(os.Environ()), env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
@@ -56,22 +57,18 @@ func (f *Factory) command(ctx context.Context, line string, env ...string) error
 	return fmt.Errorf("%w: %s", err, tail(string(out)))
 }
 
-// Secrets are the environment variables that hold the factory's credentials.
-var Secrets = []string{"GITHUB_TOKEN", "REGISTRY_PASSWORD", "ATTIC_TOKEN", "CACHIX_AUTH_TOKEN", "CACHIX_SIGNING_KEY"}
+// secrets are the environment variables that hold the factory's credentials.
+var secrets = []string{"GITHUB_TOKEN", "REGISTRY_PASSWORD", "ATTIC_TOKEN", "CACHIX_AUTH_TOKEN", "CACHIX_SIGNING_KEY"}
 
-func withoutSecrets(environ []string) []string {
-	var kept []string
-	for _, entry := range environ {
-		name, _, _ := strings.Cut(entry, "=")
-		secret := false
-		for _, s := range Secrets {
-			secret = secret || s == name
-		}
-		if !secret {
-			kept = append(kept, entry)
-		}
+func (f *Factory) withoutSecrets(environ []string) []string {
+	hidden := slices.Clone(secrets)
+	for _, n := range f.Config.Notify {
+		hidden = append(hidden, n.URLFrom)
 	}
-	return kept
+	return slices.DeleteFunc(environ, func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(hidden, name)
+	})
 }
 
 // tail returns the end of a command's output, in which the reason stands.

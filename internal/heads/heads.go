@@ -34,6 +34,7 @@ type Commit struct {
 type Head struct {
 	Channel string
 	Commit
+	Since time.Time // when the channel came there; zero: not known, a branch does not say
 }
 
 // Client asks one repository. It is safe for concurrent use if its ETags are.
@@ -82,7 +83,7 @@ func (c *Client) Head(ctx context.Context, channel string) (Head, error) {
 	if err != nil {
 		return Head{}, wrongAnswer(req, err)
 	}
-	return Head{channel, commit}, nil
+	return Head{Channel: channel, Commit: commit}, nil
 }
 
 // Commit returns a revision, given by 40 or by its first 7 or more hex digits.

@@ -153,7 +153,7 @@ func TestHead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Head{"nixos-unstable", want}, got); diff != "" {
+	if diff := cmp.Diff(Head{Channel: "nixos-unstable", Commit: want}, got); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{branchPath + "nixos-unstable"}, s.paths()); diff != "" {

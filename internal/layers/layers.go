@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"strings"
@@ -54,7 +55,14 @@ type Layer struct {
 // configuration and manifest describe it. Its bytes are read from there only if
 // another destination needs them.
 func Found(key string, paths []string, diffID v1.Hash, layer v1.Layer) (*Layer, error) {
-	l := &Layer{Key: key, Paths: paths, CreatedBy: createdBy(paths), diffID: diffID, open: layer.Compressed, remote: layer}
+	l := &Layer{Key: key, Paths: paths, CreatedBy: createdBy(paths), diffID: diffID, remote: layer}
+	l.open = func() (io.ReadCloser, error) {
+		rc, err := layer.Compressed()
+		if err != nil {
+			return nil, &LostError{Digest: l.digest, Err: err}
+		}
+		return &proving{ReadCloser: rc, want: l.digest, sum: sha256.New()}, nil
+	}
 	var err error
 	if l.digest, err = layer.Digest(); err != nil {
 		return nil, err
@@ -69,11 +77,40 @@ func Found(key string, paths []string, diffID v1.Hash, layer v1.Layer) (*Layer, 
 	return l, nil
 }
 
+// LostError says that a layer which a registry's manifest names cannot be read
+// there.
+type LostError struct {
+	Digest v1.Hash
+	Err    error
+}
+
+func (e *LostError) Error() string { return fmt.Sprintf("layer %s: %v", e.Digest, e.Err) }
+func (e *LostError) Unwrap() error { return e.Err }
+
+// proving reads a found layer and holds it against its digest.
+type proving struct {
+	io.ReadCloser
+	want v1.Hash
+	sum  hash.Hash
+}
+
+func (p *proving) Read(b []byte) (int, error) {
+	n, err := p.ReadCloser.Read(b)
+	p.sum.Write(b[:n])
+	if err == io.EOF && toV1(p.sum) != p.want {
+		return n, &LostError{Digest: p.want, Err: fmt.Errorf("its bytes have the digest %s", toV1(p.sum))}
+	}
+	if err != nil && err != io.EOF {
+		return n, &LostError{Digest: p.want, Err: err}
+	}
+	return n, err
+}
+
 // Blob returns the layer in the form that pushes best: one that a registry has
 // can be mounted there into another repository.
 func (l *Layer) Blob() v1.Layer {
 	if mountable, ok := l.remote.(*remote.MountableLayer); ok {
-		return mountable
+		return &remote.MountableLayer{Layer: l, Reference: mountable.Reference}
 	}
 	return l
 }

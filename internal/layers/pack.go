@@ -19,7 +19,8 @@ import (
 )
 
 // NARs opens the NAR of a store object. The bytes need not be checked: Packer
-// holds them against the object's size and hash.
+// holds them against the object's size and hash. A stream that has a method
+// From() string is named by it in errors.
 type NARs interface {
 	NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error)
 }
@@ -33,10 +34,17 @@ type Packer struct {
 // CorruptError says that a NAR is not what its path info promises.
 type CorruptError struct {
 	Path nix.StorePath
+	From string // where the NAR came from, if the stream says it
 	Err  error
 }
 
-func (e *CorruptError) Error() string { return fmt.Sprintf("%s: %v", e.Path, e.Err) }
+func (e *CorruptError) Error() string {
+	if e.From == "" || strings.Contains(e.Err.Error(), e.From) {
+		return fmt.Sprintf("%s: %v", e.Path, e.Err)
+	}
+	return fmt.Sprintf("%s from %s: %v", e.Path, e.From, e.Err)
+}
+
 func (e *CorruptError) Unwrap() error { return e.Err }
 
 // Objects packs store objects, in order, into a layer. A NAR that does not fit
@@ -88,6 +96,7 @@ func unpackNAR(ctx context.Context, nars NARs, object nix.PathInfo, a *archive, 
 		return err
 	}
 	defer stream.Close()
+	corrupt := func(err error) error { return &CorruptError{Path: object.Path, From: origin(stream), Err: err} }
 	sum := sha256.New()
 	r := nar.NewReader(bufio.NewReaderSize(io.TeeReader(stream, sum), 128<<10), object.NarSize)
 	for {
@@ -96,19 +105,27 @@ func unpackNAR(ctx context.Context, nars NARs, object nix.PathInfo, a *archive, 
 			break
 		}
 		if err != nil {
-			return ctxOr(ctx, &CorruptError{object.Path, err})
+			return ctxOr(ctx, corrupt(err))
 		}
 		if err := a.object(object.Path, e, r); err != nil {
-			return ctxOr(ctx, &CorruptError{object.Path, err})
+			return ctxOr(ctx, corrupt(err))
 		}
 		if listing != nil && e.Kind != nar.Directory {
 			*listing = append(*listing, e.Path)
 		}
 	}
 	if got := nix.Hash(sum.Sum(nil)); got != object.NarHash {
-		return &CorruptError{object.Path, fmt.Errorf("NAR hash is %s, its path info says %s", got, object.NarHash)}
+		return corrupt(fmt.Errorf("NAR hash is %s, its path info says %s", got, object.NarHash))
 	}
 	return nil
+}
+
+// origin returns where a stream comes from, if it says it.
+func origin(stream io.Reader) string {
+	if s, ok := stream.(interface{ From() string }); ok {
+		return s.From()
+	}
+	return ""
 }
 
 // ctxOr keeps a cancelled download from looking like a corrupt one.

@@ -44,7 +44,10 @@ func Find(ctx context.Context) (Nix, error) {
 	if err != nil {
 		return Nix{}, &MissingError{err}
 	}
-	out, err := exec.CommandContext(ctx, file, "--version").Output()
+	version := exec.CommandContext(ctx, file, "--version")
+	// A setting of the user's must not keep it from answering, and it needs none.
+	version.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/var/empty", "NIX_CONF_DIR=/var/empty"}
+	out, err := version.Output()
 	if err != nil {
 		return Nix{}, &MissingError{fmt.Errorf("%s --version: %w", file, err)}
 	}

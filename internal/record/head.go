@@ -15,12 +15,13 @@ type head struct {
 	Rev     string    `json:"rev"`
 	Tree    string    `json:"tree"`
 	Date    time.Time `json:"date"`
+	Since   time.Time `json:"since,omitzero"`
 }
 
 // SetHead notes where a channel is.
 func (s *Store) SetHead(h heads.Head) error {
 	return s.update(func(tx *bbolt.Tx) error {
-		return put(tx, headsBucket, key(h.Channel), head{h.Channel, h.Rev, h.Tree, h.Date.UTC()})
+		return put(tx, headsBucket, key(h.Channel), head{h.Channel, h.Rev, h.Tree, h.Date.UTC(), h.Since.UTC()})
 	})
 }
 
@@ -29,7 +30,7 @@ func (s *Store) Head(channel string) (found *heads.Head, err error) {
 	err = s.view(func(tx *bbolt.Tx) error {
 		h, err := get[head](tx, headsBucket, key(channel))
 		if h != nil {
-			found = &heads.Head{Channel: h.Channel, Commit: heads.Commit{Rev: h.Rev, Tree: h.Tree, Date: h.Date}}
+			found = &heads.Head{Channel: h.Channel, Commit: heads.Commit{Rev: h.Rev, Tree: h.Tree, Date: h.Date}, Since: h.Since}
 		}
 		return err
 	})

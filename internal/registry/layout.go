@@ -89,16 +89,77 @@ func (l *layoutRepository) PushImage(ctx context.Context, img v1.Image) error {
 	return l.pushImage(ctx, img)
 }
 
-// begin makes the layout's folder.
+// begin makes the layout's folder, and removes what killed processes left in it.
 func (l *layoutRepository) begin() error {
 	if err := os.MkdirAll(l.blobs(), 0o777); err != nil {
 		return err
+	}
+	unlock, err := lock(l.lockFile())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, dir := range []string{l.dir, l.blobs()} {
+		if err := removeAbandoned(dir); err != nil {
+			return err
+		}
 	}
 	mark := filepath.Join(l.dir, "oci-layout")
 	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return replace(mark, []byte(`{"imageLayoutVersion":"1.0.0"}`+"\n"))
+}
+
+func (l *layoutRepository) lockFile() string { return filepath.Join(l.dir, ".lock") }
+
+// Unfinished files of a layout. Those of blobs are locked while they are
+// written; others are written while the layout is.
+const unfinished = ".unfinished-*"
+
+// removeAbandoned removes the unfinished files that nobody writes to. The
+// caller has locked the layout.
+func removeAbandoned(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, unfinished))
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // finished meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			err = os.Remove(name)
+		}
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// create makes an unfinished file that removeAbandoned lets be.
+func (l *layoutRepository) create() (*os.File, error) {
+	unlock, err := lock(l.lockFile())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	f, err := os.CreateTemp(l.blobs(), unfinished)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		os.Remove(f.Name())
+		return nil, err
+	}
+	return f, nil
 }
 
 func (l *layoutRepository) Push(ctx context.Context, index v1.ImageIndex) error {
@@ -181,7 +242,7 @@ func (l *layoutRepository) put(ctx context.Context, digest v1.Hash, size int64, 
 		return err
 	}
 	defer from.Close()
-	f, err := os.CreateTemp(l.blobs(), ".unfinished-*")
+	f, err := l.create()
 	if err != nil {
 		return err
 	}
@@ -198,14 +259,14 @@ func (l *layoutRepository) put(ctx context.Context, digest v1.Hash, size int64, 
 	if got := hex.EncodeToString(sum.Sum(nil)); got != digest.Hex {
 		return fmt.Errorf("blob %s has the digest sha256:%s", digest, got)
 	}
-	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), at)
+	return os.Rename(f.Name(), at) // before the file is closed, and with it unlocked
 }
 
 func (l *layoutRepository) Tag(_ context.Context, index v1.ImageIndex, tag string) error {
-	unlock, err := lock(filepath.Join(l.dir, ".lock"))
+	unlock, err := lock(l.lockFile())
 	if err != nil {
 		return err
 	}
@@ -257,9 +318,10 @@ func readIndex(dir string) (*v1.IndexManifest, error) {
 	return manifest, nil
 }
 
-// replace writes a file such that it has the old content or the new one.
+// replace writes a file such that it has the old content or the new one. The
+// caller has locked the layout.
 func replace(file string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), ".unfinished-*")
+	f, err := os.CreateTemp(filepath.Dir(file), unfinished)
 	if err != nil {
 		return err
 	}

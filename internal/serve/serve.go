@@ -111,6 +111,8 @@ func (l *layout) blob(w http.ResponseWriter, r *http.Request, reference string) 
 	http.ServeContent(w, r, "", info.ModTime(), f)
 }
 
+// tags lists a repository's tags. One without tags may still have images that are
+// pulled by digest, so it is not said to be unknown.
 func (l *layout) tags(w http.ResponseWriter, repository, name, what string) {
 	if what != "list" {
 		problem(w, http.StatusNotFound, "NAME_UNKNOWN", "no such page")
@@ -126,10 +128,6 @@ func (l *layout) tags(w http.ResponseWriter, repository, name, what string) {
 		if tag, ok := strings.CutPrefix(ref, repository+":"); ok {
 			tags = append(tags, tag)
 		}
-	}
-	if len(tags) == 0 {
-		problem(w, http.StatusNotFound, "NAME_UNKNOWN", name+" has no images")
-		return
 	}
 	slices.Sort(tags)
 	w.Header().Set("Content-Type", "application/json")

@@ -117,7 +117,7 @@ func gunzip(w io.Writer, r io.Reader, limit int64) error {
 		err = zr.Reset(in)
 	}
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case err == io.EOF, err == io.ErrUnexpectedEOF: // not one that wraps these: it says what went wrong under r
 		return fmt.Errorf("gzip: archive is truncated: %w", io.ErrUnexpectedEOF)
 	case errors.Is(err, gzip.ErrHeader):
 		return errors.New("gzip: wrong header")

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"github.com/nixpkgs-factory/factory/internal/caches"
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/factory"
+)
+
+// caches returns the binary caches to push to. What the configured substituters
+// have signed need not go there: everybody who uses an image has them.
+func (a *app) caches(c config.Config) []factory.BinaryCache {
+	var upstream []string
+	for _, sub := range c.Substituters {
+		for _, key := range sub.Keys {
+			upstream = append(upstream, key.Name())
+		}
+	}
+	var targets []factory.BinaryCache
+	for _, cache := range c.Caches {
+		switch {
+		case cache.Attic != "":
+			targets = append(targets, caches.Attic{Endpoint: cache.Attic, Cache: cache.Cache, Token: a.env("ATTIC_TOKEN")})
+		case cache.Cachix != "":
+			targets = append(targets, caches.Cachix{Cache: cache.Cachix, Token: a.env("CACHIX_AUTH_TOKEN"), Upstream: upstream})
+		default:
+			targets = append(targets, caches.Store{URL: cache.Store, Upstream: upstream})
+		}
+	}
+	return targets
+}

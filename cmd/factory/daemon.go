@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/daemon"
+	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/metrics"
+	"github.com/nixpkgs-factory/factory/internal/notify"
+	"github.com/nixpkgs-factory/factory/internal/plan"
+)
+
+// service is a daemon and what watches it.
+type service struct {
+	*app
+	state   string
+	factory *factory.Factory
+	hooks   *notify.Webhooks
+	metrics *metrics.Metrics
+	health  *metrics.Health
+}
+
+func (a *app) runDaemon(ctx context.Context, o runOptions) error {
+	if o.format != "text" {
+		return usageError{errors.New("--output goes with --once: a daemon's results are in its log, in factory history and in its metrics")}
+	}
+	c, err := a.config(false)
+	if err != nil {
+		return err
+	}
+	hooks, err := a.webhooks(c)
+	if err != nil {
+		return usageError{err}
+	}
+	f, err := a.factory(c)
+	if err != nil {
+		return err
+	}
+	defer f.Store.Close()
+	s := &service{
+		app: a, state: c.State, factory: f, hooks: hooks,
+		metrics: metrics.New(metrics.Options{Fetched: a.moved.Fetched.Load, Pushed: a.moved.Pushed.Load}),
+		health:  metrics.NewHealth(time.Now),
+	}
+	options, err := s.options(c)
+	if err != nil {
+		return err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	options.Hup, options.Reload = hup, s.reload
+	options.Log, options.Beat = f.Log, s.health.Beat
+	if o.listen == "" {
+		return daemon.Run(ctx, options)
+	}
+	listener, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return usageError{err}
+	}
+	f.Log.Info("serving /healthz, /readyz and /metrics", "address", listener.Addr().String())
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // probes work while a stop takes its time
+	served := make(chan error, 1)
+	go func() { served <- metrics.Serve(serving, listener, metrics.Routes(s.metrics, s.health)) }()
+	err = daemon.Run(ctx, options)
+	stop()
+	return errors.Join(err, <-served)
+}
+
+// options makes the daemon's options of a configuration, and tells those who
+// watch what to expect.
+func (s *service) options(c config.Config) (daemon.Options, error) {
+	schedule, err := cron.ParseStandard(c.Schedule)
+	if err != nil {
+		return daemon.Options{}, err
+	}
+	location, err := time.LoadLocation(c.TimeZone)
+	if err != nil {
+		return daemon.Options{}, err
+	}
+	o := daemon.Options{Schedule: schedule, Location: location, Jitter: c.Jitter, Grace: c.Grace, Cycle: s.cycle}
+	var names []string
+	for _, ch := range c.Channels {
+		names = append(names, ch.Name)
+	}
+	s.factory.Patient = true
+	s.metrics.Channels(names)
+	s.health.Bounds(o.Freshness(time.Now()), o.Limit)
+	return o, nil
+}
+
+// reload reads the configuration again. Nothing changes unless all of it is
+// good.
+func (s *service) reload() (daemon.Options, error) {
+	c, err := s.config(false)
+	if err != nil {
+		return daemon.Options{}, err
+	}
+	if c.State != s.state {
+		return daemon.Options{}, fmt.Errorf("the state file cannot change while the daemon runs: it is %s, the new configuration says %s", s.state, c.State)
+	}
+	hooks, err := s.webhooks(c)
+	if err != nil {
+		return daemon.Options{}, err
+	}
+	f, err := s.wire(c, s.factory.Store)
+	if err != nil {
+		return daemon.Options{}, err
+	}
+	s.factory, s.hooks = f, hooks
+	return s.options(c)
+}
+
+// cycle runs one cycle and says when the first of what failed is due again.
+func (s *service) cycle(ctx context.Context) (time.Time, error) {
+	s.health.Begin()
+	start := time.Now()
+	results, err := s.factory.Cycle(ctx, daemon.Stopping(ctx))
+	result := metrics.Done
+	for _, r := range results {
+		s.measure(ctx, r)
+		if r.Err != nil {
+			result = metrics.Failed
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		result = metrics.Abandoned
+	case err != nil:
+		result = metrics.Failed
+	}
+	s.metrics.Cycle(result, time.Since(start))
+	rate := s.factory.Heads.Rate()
+	s.metrics.Rate(rate.Limit, rate.Remaining, rate.Reset)
+	tell(ctx, s.factory, s.hooks, results)
+	s.health.End(err)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return s.nextTry()
+}
+
+// nextTry returns when the first channel that failed is due again.
+func (s *service) nextTry() (time.Time, error) {
+	failures, err := s.factory.Store.Failures()
+	if err != nil {
+		return time.Time{}, err
+	}
+	var next time.Time
+	for _, f := range failures {
+		ch, err := s.factory.Channel(f.Channel)
+		if err != nil || ch.Frozen {
+			continue // the state remembers channels that are followed no more
+		}
+		if next.IsZero() || f.Next.Before(next) {
+			next = f.Next
+		}
+	}
+	return next, nil
+}
+
+func (s *service) measure(ctx context.Context, r factory.Result) {
+	m := s.metrics
+	if !r.Since.IsZero() {
+		m.Head(r.Channel, r.Rev, r.Since)
+	}
+	built := metrics.Done
+	switch {
+	case r.Err != nil && ctx.Err() != nil:
+		built = metrics.Abandoned
+	case r.Err != nil:
+		built = metrics.Failed
+		m.Failed(r.Channel, r.Failed)
+	case r.Reason == plan.NewCommit || r.Reason == plan.Backfill:
+		m.Published(r.Channel, r.Rev, time.Now())
+	case r.Rev != "" && r.Reason != plan.Waiting && r.Reason != plan.Frozen:
+		m.UpToDate(r.Channel, r.Rev)
+	}
+	if r.Action != plan.None {
+		m.Built(r.Channel, built, r.Stats.Took, r.Stats.Layers, r.Stats.ReusedLayers)
+	}
+}

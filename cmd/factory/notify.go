@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/notify"
+	"github.com/nixpkgs-factory/factory/internal/plan"
+)
+
+// webhooks returns the configured webhooks, with the addresses that the
+// environment has for them.
+func (a *app) webhooks(c config.Config) (*notify.Webhooks, error) {
+	var hooks []notify.Hook
+	for _, n := range c.Notify {
+		hooks = append(hooks, notify.Hook{Name: n.URLFrom, URL: a.env(n.URLFrom), On: n.On})
+	}
+	return notify.New(hooks, notify.Options{UserAgent: userAgent})
+}
+
+// tell tells the webhooks what was published and what failed.
+func tell(ctx context.Context, f *factory.Factory, hooks *notify.Webhooks, results []factory.Result) {
+	var events []notify.Event
+	for _, r := range results {
+		e := notify.Event{Event: notify.Published, Channel: r.Channel, Rev: r.Rev, Reason: string(r.Reason), Images: []notify.Image{}, Time: time.Now().UTC()}
+		for _, p := range r.Published {
+			e.Images = append(e.Images, notify.Image{Image: p.Image, Digest: p.Digest})
+		}
+		switch {
+		case r.Err != nil:
+			e.Event, e.Error, e.Count = notify.Failed, r.Error, r.Failed
+		case r.Action == plan.None:
+			continue
+		}
+		events = append(events, e)
+	}
+	if err := hooks.Send(ctx, events...); err != nil {
+		f.Log.Error("webhooks", "error", err)
+	}
+}

@@ -1,0 +1,209 @@
+package caches
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+)
+
+// Attic is a cache of an Attic server (https://docs.attic.rs), spoken to by its
+// HTTP API. NARs go straight from where they are to the server.
+type Attic struct {
+	Endpoint string // http or https URL of the server, with or without a slash at the end
+	Cache    string // the cache's name
+	Token    string // JSON web token that may pull and push; "": Push is a notice
+
+	HTTP     *http.Client  // nil: one of our own, with the proxy of the environment
+	Parallel int           // uploads at once; 0: 5
+	Attempts int           // tries of a request; 0: 5
+	Delay    time.Duration // before the second try, then doubled each time; 0: 500 ms
+	Stall    time.Duration // a server that takes no byte for so long is given up; 0: 1 min
+}
+
+// maxFailures is after how many failed objects the others are not tried.
+const maxFailures = 5
+
+// atticName is Attic's rule for names of caches.
+var atticName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_+-]{0,49}$`)
+
+// Check reports what is wrong with Endpoint and Cache.
+func (a Attic) Check() error {
+	_, err := a.base()
+	return err
+}
+
+// base returns the endpoint with a slash at the end.
+func (a Attic) base() (*url.URL, error) {
+	if !atticName.MatchString(a.Cache) {
+		return nil, fmt.Errorf("cache name %q: want 1 to 50 of A-Z a-z 0-9 - _ +, the first one a letter or digit", a.Cache)
+	}
+	base, err := parseEndpoint(a.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %w", err)
+	}
+	return base, nil
+}
+
+func parseEndpoint(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, errors.New("is not a URL") // url.Error would repeat a password
+	case u.User != nil:
+		return nil, errors.New("has a user in it (the token is set as ATTIC_TOKEN)")
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, fmt.Errorf("%q is not an http or https URL", withoutUser(raw))
+	}
+	u.RawQuery, u.Fragment = "", ""
+	return u.JoinPath("/"), nil
+}
+
+// Name is "attic " and the address of the cache.
+func (a Attic) Name() string {
+	return "attic " + strings.TrimSuffix(withoutUser(a.Endpoint), "/") + "/" + a.Cache
+}
+
+// Push uploads what the cache misses. An object that the server does not take
+// does not keep back the others; a server that takes none does.
+func (a Attic) Push(ctx context.Context, infos []nix.PathInfo, objects Objects) (Report, error) {
+	s, err := a.open()
+	if err != nil {
+		return Report{}, err
+	}
+	defer s.http.CloseIdleConnections()
+	if s.Token == "" {
+		return Report{}, &NotPushed{"ATTIC_TOKEN is not set"}
+	}
+	report, err := s.push(ctx, infos, objects)
+	return report, conceal(err, s.Token)
+}
+
+func (s *session) push(ctx context.Context, infos []nix.PathInfo, objects Objects) (Report, error) {
+	var report Report
+	config, err := s.config(ctx)
+	if err != nil {
+		return report, err
+	}
+	chosen, others := foreign(infos, config.UpstreamKeyNames)
+	report.Upstream = others
+	missing, err := s.missing(ctx, chosen)
+	if err != nil {
+		return report, err
+	}
+	report.Present = len(chosen) - len(missing)
+	pushed, err := s.uploadAll(ctx, missing, objects)
+	report.Pushed, report.Bytes = len(pushed), size(pushed)
+	return report, err
+}
+
+// session is a Push under way, with all defaults filled in.
+type session struct {
+	Attic
+	http *http.Client
+	api  *url.URL // with a slash at the end
+}
+
+func (a Attic) open() (*session, error) {
+	base, err := a.base()
+	if err != nil {
+		return nil, err
+	}
+	a.Token = strings.TrimSpace(a.Token) // variables are often set from files
+	if a.Parallel <= 0 {
+		a.Parallel = 5
+	}
+	if a.Attempts <= 0 {
+		a.Attempts = 5
+	}
+	if a.Delay <= 0 {
+		a.Delay = 500 * time.Millisecond
+	}
+	if a.Stall <= 0 {
+		a.Stall = time.Minute
+	}
+	client := http.Client{}
+	if a.HTTP != nil {
+		client = *a.HTTP
+	}
+	if client.Transport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConnsPerHost = a.Parallel
+		client.Transport = t
+	}
+	// A redirected PUT would need its body again, and the token must not follow.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &session{Attic: a, http: &client, api: base}, nil
+}
+
+// uploadAll uploads objects, several at once, and returns those that are there now.
+func (s *session) uploadAll(ctx context.Context, missing []nix.PathInfo, objects Objects) ([]nix.PathInfo, error) {
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(s.Parallel)
+	tried := make([]bool, len(missing))
+	errs := make([]error, len(missing))
+	var failures atomic.Int32
+	for i, info := range missing {
+		group.Go(func() error {
+			if within.Err() != nil {
+				return nil
+			}
+			tried[i] = true
+			errs[i] = s.upload(within, info, objects)
+			var answer *Error
+			switch {
+			case errs[i] == nil:
+				return nil
+			case errors.As(errs[i], &answer) && answer.forAll():
+				return errs[i]
+			case failures.Add(1) >= maxFailures:
+				return errEnough
+			}
+			return nil
+		})
+	}
+	end := group.Wait()
+	var pushed []nix.PathInfo
+	for i, info := range missing {
+		if tried[i] && errs[i] == nil {
+			pushed = append(pushed, info)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return pushed, ctx.Err()
+	case end != nil && end != errEnough:
+		return pushed, end
+	}
+	return pushed, failed(errs, len(missing)-len(pushed), len(missing))
+}
+
+var errEnough = errors.New("enough failures")
+
+// failed makes one error of those of several objects. Uploads that were under
+// way when the others were given up have nothing to say.
+func failed(errs []error, absent, all int) error {
+	var said error
+	for _, err := range errs {
+		switch {
+		case err == nil || errors.Is(err, context.Canceled):
+		case said == nil:
+			said = err
+		default:
+			said = fmt.Errorf("%w; %w", said, err)
+		}
+	}
+	if said == nil {
+		return nil
+	}
+	return fmt.Errorf("%d of %d objects not pushed: %w", absent, all, said)
+}

@@ -1,0 +1,238 @@
+package caches
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+)
+
+const (
+	narInfoHeader  = "X-Attic-Nar-Info"
+	preambleHeader = "X-Attic-Nar-Info-Preamble-Size"
+
+	// maxHeader is from how many bytes on a NAR info is the first part of the
+	// body instead of a header, which proxies bound.
+	maxHeader = 4 << 10
+)
+
+// cacheConfig is the part of a cache's configuration that a push needs.
+type cacheConfig struct {
+	APIEndpoint      string   `json:"api_endpoint"`
+	StoreDir         string   `json:"store_dir"`
+	UpstreamKeyNames []string `json:"upstream_cache_key_names"`
+}
+
+// narInfo is what the server is told of a store object.
+type narInfo struct {
+	Cache         string   `json:"cache"`
+	StorePathHash string   `json:"store_path_hash"`
+	StorePath     string   `json:"store_path"`
+	References    []string `json:"references"` // base names
+	System        *string  `json:"system"`
+	Deriver       *string  `json:"deriver"`
+	Sigs          []string `json:"sigs"`
+	CA            *string  `json:"ca"`
+	NarHash       string   `json:"nar_hash"` // "sha256:" and base 16
+	NarSize       int64    `json:"nar_size"`
+}
+
+// config asks for the cache's configuration, and turns to the address that the
+// server wants to be called by.
+func (s *session) config(ctx context.Context) (cacheConfig, error) {
+	var config cacheConfig
+	r := request{method: http.MethodGet, url: s.api.JoinPath("_api/v1/cache-config", s.Cache), open: withoutBody}
+	if err := s.ask(ctx, r, &config); err != nil {
+		return config, err
+	}
+	if config.StoreDir != "" && config.StoreDir != nix.StoreDir {
+		return config, fmt.Errorf("cache %q is for the store %q (want %q)", s.Cache, oneLine(config.StoreDir), nix.StoreDir)
+	}
+	if config.APIEndpoint == "" {
+		return config, nil
+	}
+	api, err := parseEndpoint(config.APIEndpoint)
+	switch {
+	case err != nil:
+		return config, fmt.Errorf("the server's api_endpoint %w", err)
+	case s.api.Scheme == "https" && api.Scheme != "https":
+		return config, fmt.Errorf("the server's api_endpoint %q would send the token without encryption", api)
+	}
+	s.api = api
+	return config, nil
+}
+
+// missing returns those of infos that the cache does not have.
+func (s *session) missing(ctx context.Context, infos []nix.PathInfo) ([]nix.PathInfo, error) {
+	if len(infos) == 0 {
+		return nil, nil
+	}
+	question := struct {
+		Cache  string   `json:"cache"`
+		Hashes []string `json:"store_path_hashes"`
+	}{Cache: s.Cache}
+	for _, info := range infos {
+		question.Hashes = append(question.Hashes, info.Path.Digest())
+	}
+	data, err := json.Marshal(question)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Missing *[]string `json:"missing_paths"`
+	}
+	r := request{
+		method: http.MethodPost,
+		url:    s.api.JoinPath("_api/v1/get-missing-paths"),
+		header: http.Header{"Content-Type": {"application/json"}},
+		size:   int64(len(data)),
+		open:   withJSON(data),
+	}
+	if err := s.ask(ctx, r, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Missing == nil {
+		return nil, &Error{Method: r.method, URL: r.url.String(), Err: errors.New("answer has no missing_paths")}
+	}
+	absent := make(map[string]bool)
+	for _, hash := range *answer.Missing {
+		absent[hash] = true
+	}
+	var list []nix.PathInfo
+	for _, info := range infos {
+		if absent[info.Path.Digest()] {
+			list = append(list, info)
+		}
+	}
+	return list, nil
+}
+
+// ask sends a request that is answered with JSON.
+func (s *session) ask(ctx context.Context, r request, answer any) error {
+	return s.repeat(ctx, func() error {
+		data, err := s.once(ctx, r)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(data, answer); err != nil {
+			return fmt.Errorf("%s %s: answer is not Attic's: %v", r.method, r.url, err)
+		}
+		return nil
+	})
+}
+
+// upload sends one object. Errors name it.
+func (s *session) upload(ctx context.Context, info nix.PathInfo, objects Objects) error {
+	r, err := s.uploadRequest(info, objects)
+	if err != nil {
+		return named(info, err)
+	}
+	err = s.repeat(ctx, func() error {
+		_, err := s.once(ctx, r)
+		var broken *Error
+		if !errors.As(err, &broken) || broken.Status != 0 || !broken.Temporary() {
+			return err
+		}
+		// A server that does not want to read a NAR it knows may answer and
+		// hang up while we write, and the answer is lost. The cache knows.
+		var denied *Error
+		switch left, asked := s.misses(ctx, info); {
+		case asked == nil && !left:
+			return nil
+		case errors.As(asked, &denied) && denied.Status != 0 && denied.forAll():
+			return denied
+		}
+		return err
+	})
+	return namedOnce(info, err)
+}
+
+// misses asks, only once, whether the cache still lacks an object.
+func (s *session) misses(ctx context.Context, info nix.PathInfo) (bool, error) {
+	single := *s
+	single.Attempts = 1
+	list, err := single.missing(ctx, []nix.PathInfo{info})
+	return len(list) > 0, err
+}
+
+// namedOnce names the object of an error, unless its NAR is what failed: that
+// error has the name already.
+func namedOnce(info nix.PathInfo, err error) error {
+	var source *sourceError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &source):
+		return source
+	}
+	return named(info, err)
+}
+
+func (s *session) uploadRequest(info nix.PathInfo, objects Objects) (request, error) {
+	about := narInfo{
+		Cache:         s.Cache,
+		StorePathHash: info.Path.Digest(),
+		StorePath:     info.Path.String(),
+		References:    []string{},
+		Sigs:          []string{},
+		NarHash:       "sha256:" + info.NarHash.Base16(),
+		NarSize:       info.NarSize,
+	}
+	for _, ref := range info.References {
+		about.References = append(about.References, ref.Base())
+	}
+	for _, sig := range info.Sigs {
+		about.Sigs = append(about.Sigs, sig.String())
+	}
+	if info.CA != "" {
+		about.CA = &info.CA
+	}
+	data, err := json.Marshal(about)
+	if err != nil {
+		return request{}, err
+	}
+	r := request{
+		method: http.MethodPut,
+		url:    s.api.JoinPath("_api/v1/upload-path"),
+		header: http.Header{"Content-Type": {"application/octet-stream"}},
+		size:   info.NarSize,
+	}
+	preamble := ""
+	if len(data) < maxHeader && ascii(data) {
+		r.header.Set(narInfoHeader, string(data))
+	} else {
+		preamble = string(data)
+		r.header.Set(preambleHeader, strconv.Itoa(len(data)))
+		r.size += int64(len(data))
+	}
+	r.open = func(ctx context.Context) (io.ReadCloser, error) {
+		src, err := openNAR(ctx, objects, info)
+		if err != nil {
+			return nil, err
+		}
+		return &following{io.MultiReader(strings.NewReader(preamble), src), src}, nil
+	}
+	return r, nil
+}
+
+// following is a NAR behind a preamble.
+type following struct {
+	io.Reader
+	io.Closer
+}
+
+// ascii reports whether data can be a header's value everywhere.
+func ascii(data []byte) bool {
+	for _, c := range data {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
