@@ -53,11 +53,7 @@ func (a *app) build(ctx context.Context, o buildOptions) error {
 	if err := checkRev(o.rev); err != nil {
 		return err
 	}
-	c, err := a.config(false)
-	if err != nil {
-		return err
-	}
-	f, err := a.factory(c)
+	f, err := a.open()
 	if err != nil {
 		return err
 	}
@@ -98,19 +94,11 @@ func (a *app) publishIndex(ctx context.Context, files []string, o publishIndexOp
 	if err := o.check(); err != nil {
 		return err
 	}
-	c, err := a.config(false)
-	if err != nil {
-		return err
-	}
 	commits, err := readParts(files)
 	if err != nil {
 		return usageError{err}
 	}
-	hooks, err := a.webhooks(c)
-	if err != nil {
-		return usageError{err}
-	}
-	f, err := a.factory(c)
+	f, hooks, err := a.prepare()
 	if err != nil {
 		return err
 	}

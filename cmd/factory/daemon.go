@@ -34,25 +34,17 @@ func (a *app) runDaemon(ctx context.Context, o runOptions) error {
 	if o.format != "text" {
 		return usageError{errors.New("--output goes with --once: a daemon's results are in its log, in factory history and in its metrics")}
 	}
-	c, err := a.config(false)
-	if err != nil {
-		return err
-	}
-	hooks, err := a.webhooks(c)
-	if err != nil {
-		return usageError{err}
-	}
-	f, err := a.factory(c)
+	f, hooks, err := a.prepare()
 	if err != nil {
 		return err
 	}
 	defer f.Store.Close()
 	s := &service{
-		app: a, state: c.State, factory: f, hooks: hooks,
+		app: a, state: f.Config.State, factory: f, hooks: hooks,
 		metrics: metrics.New(metrics.Options{Fetched: a.moved.Fetched.Load, Pushed: a.moved.Pushed.Load}),
 		health:  metrics.NewHealth(time.Now),
 	}
-	options, err := s.options(c)
+	options, err := s.options(f.Config)
 	if err != nil {
 		return err
 	}

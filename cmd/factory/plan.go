@@ -45,11 +45,7 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	c, err := a.config(false)
-	if err != nil {
-		return err
-	}
-	f, err := a.factory(c)
+	f, err := a.open()
 	if err != nil {
 		return err
 	}

@@ -47,15 +47,7 @@ func (a *app) rebuild(ctx context.Context, o rebuildOptions) error {
 	if err := checkRev(o.rev); err != nil {
 		return err
 	}
-	c, err := a.config(false)
-	if err != nil {
-		return err
-	}
-	hooks, err := a.webhooks(c)
-	if err != nil {
-		return usageError{err}
-	}
-	f, err := a.factory(c)
+	f, hooks, err := a.prepare()
 	if err != nil {
 		return err
 	}

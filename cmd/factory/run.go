@@ -63,15 +63,7 @@ func (a *app) runOnce(ctx context.Context, o runOptions) error {
 	if o.listen != "" {
 		return usageError{errors.New("--listen is for the daemon: it does not go with --once")}
 	}
-	c, err := a.config(false)
-	if err != nil {
-		return err
-	}
-	hooks, err := a.webhooks(c)
-	if err != nil {
-		return usageError{err}
-	}
-	f, err := a.factory(c)
+	f, hooks, err := a.prepare()
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
@@ -108,7 +109,30 @@ func (a *app) configPath() string {
 	return "channels.yaml"
 }
 
-// factory puts everything together. The caller closes its Store.
+// open reads the configuration and puts everything together. The caller closes
+// the factory's Store.
+func (a *app) open() (*factory.Factory, error) {
+	c, err := a.config(false)
+	if err != nil {
+		return nil, err
+	}
+	return a.factory(c)
+}
+
+// prepare is open for commands that tell webhooks what they did.
+func (a *app) prepare() (*factory.Factory, *notify.Webhooks, error) {
+	c, err := a.config(false)
+	if err != nil {
+		return nil, nil, err
+	}
+	hooks, err := a.webhooks(c)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	f, err := a.factory(c)
+	return f, hooks, err
+}
+
 func (a *app) factory(c config.Config) (*factory.Factory, error) {
 	if _, err := os.Stat(filepath.Join(c.Image, "image.nix")); err != nil {
 		return nil, usageError{fmt.Errorf("image folder: %w", err)}

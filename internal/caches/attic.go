@@ -80,9 +80,14 @@ func (a Attic) Push(ctx context.Context, infos []nix.PathInfo, objects Objects) 
 	if err != nil {
 		return Report{}, err
 	}
-	defer s.http.CloseIdleConnections()
 	if s.Token == "" {
 		return Report{}, &NotPushed{"ATTIC_TOKEN is not set"}
+	}
+	if strings.ContainsFunc(s.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Report{}, errors.New("ATTIC_TOKEN is not a token: it has a space or a character that no token has")
+	}
+	if a.HTTP == nil {
+		defer s.http.CloseIdleConnections()
 	}
 	report, err := s.push(ctx, infos, objects)
 	return report, conceal(err, s.Token)

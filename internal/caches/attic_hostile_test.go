@@ -86,6 +86,11 @@ func TestAtticRefused(t *testing.T) {
 			calls:  []string{"GET cache-config/factory 401"},
 		},
 		{
+			name:   "token of several words",
+			change: func(a *Attic, s *attictest.Server) { a.Token = "bearer " + a.Token },
+			want:   "ATTIC_TOKEN is not a token: it has a space or a character that no token has",
+		},
+		{
 			name:   "no such cache",
 			change: func(a *Attic, s *attictest.Server) { a.Cache = "factori" },
 			want:   "GET URL/_api/v1/cache-config/factori: 404 Not Found: NoSuchCache: The requested cache does not exist.",

@@ -115,7 +115,7 @@ func readReferences(db *sql.DB, infos []nix.PathInfo, places map[int64]int) erro
 		from, ok1 := places[referrer]
 		to, ok2 := places[reference]
 		if !ok1 || !ok2 {
-			return fmt.Errorf("Refs: from id %d to id %d, of which one is not there", referrer, reference)
+			return fmt.Errorf("reference from id %d to id %d, of which one is not there", referrer, reference)
 		}
 		infos[from].References = append(infos[from].References, infos[to].Path)
 	}

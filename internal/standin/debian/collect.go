@@ -87,9 +87,7 @@ func (c *collector) addTool(t tool) error {
 			return err
 		}
 	}
-	for _, l := range t.links {
-		out.Links = append(out.Links, l)
-	}
+	out.Links = append(out.Links, t.links...)
 	return nil
 }
 
