@@ -40,6 +40,9 @@ type slow struct {
 }
 
 func (s slow) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error) {
+	if err := wait(ctx, s.pause); err != nil {
+		return nil, err
+	}
 	src, err := s.shelf.NAR(ctx, info)
 	return &slowly{src, ctx, s.pause}, err
 }
@@ -108,7 +111,7 @@ func TestAtticPatience(t *testing.T) {
 				_, err := io.Copy(io.Discard, r.Body)
 				return reply(r, 200, "{}"), err
 			},
-			source: 10 * time.Minute, took: 100 * time.Minute,
+			source: 10 * time.Minute, took: 110 * time.Minute, // opening it, 9 pieces, and its end
 		},
 		{
 			name: "answers late",

@@ -115,6 +115,12 @@ func TestAtticRefused(t *testing.T) {
 			calls: []string{"GET cache-config/factory 200", "POST get-missing-paths 500", "POST get-missing-paths 500"},
 		},
 		{
+			name:  "not implemented",
+			hook:  says("/get-missing-paths", 501, ""),
+			want:  "POST URL/_api/v1/get-missing-paths: 501 Not Implemented",
+			calls: []string{"GET cache-config/factory 200", "POST get-missing-paths 501"},
+		},
+		{
 			name:  "proxy without a server",
 			hook:  says("/factory", 502, "upstream  connect error\r\nor disconnect\x00\n"),
 			want:  "GET URL/_api/v1/cache-config/factory: 502 Bad Gateway: upstream connect error or disconnect (2 attempts)",

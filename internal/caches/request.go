@@ -66,9 +66,6 @@ func (s *session) repeat(ctx context.Context, f func() error) error {
 func (s *session) once(ctx context.Context, r request) ([]byte, error) {
 	within, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := newWatch(cancel)
-	watch.expect(s.Stall)
-	defer watch.rest()
 	failed := &Error{Method: r.method, URL: r.url.String(), secret: s.Token}
 
 	reading, stop := context.WithCancel(ctx)
@@ -77,9 +74,12 @@ func (s *session) once(ctx context.Context, r request) ([]byte, error) {
 	if err != nil {
 		return nil, failed.because(ctx, within, &sourceError{err})
 	}
+	watch := newWatch(cancel)
+	defer watch.rest()
 	body := &sending{src: src, stop: stop, watch: watch, stall: s.Stall}
 	defer body.Close()
 
+	watch.expect(s.Stall)
 	resp, err := s.send(within, r, body)
 	if err != nil {
 		if body.broken() != nil {

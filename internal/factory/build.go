@@ -91,6 +91,9 @@ func (b *build) begin(ctx context.Context) (done func(), err error) {
 	b.dir = dir
 	b.found = b.lookBack(ctx)
 	if err := b.takeSource(ctx); err != nil {
+		if b.tree != nil {
+			b.tree.Close()
+		}
 		release()
 		return nil, fmt.Errorf("source: %w", err)
 	}

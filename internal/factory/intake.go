@@ -14,7 +14,7 @@ import (
 )
 
 // takeSource downloads the archive of the commit and proves that it is the
-// commit's tree.
+// commit's tree. The caller closes b.tree, which may be nil after an error.
 func (b *build) takeSource(ctx context.Context) error {
 	url := ArchiveURL(b.Config.Upstream, b.commit.Rev)
 	tree, err := b.ReadSource(ctx, url, b.dir)
@@ -23,7 +23,6 @@ func (b *build) takeSource(ctx context.Context) error {
 	}
 	b.tree = tree
 	if tree.TreeID != b.commit.Tree {
-		tree.Close()
 		return fmt.Errorf("%s: its git tree is %s, commit %s has the tree %s", url, tree.TreeID, b.commit.Rev, b.commit.Tree)
 	}
 	for _, name := range b.Config.Source.Names {
