@@ -53,7 +53,7 @@ func (c command) run(ctx context.Context) error {
 	cmd.WaitDelay = c.grace
 	err := cmd.Run()
 	if within.Err() != nil && cmd.Process != nil {
-		_ = 0 // what did not stop with its parent
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what did not stop with its parent
 	}
 	switch {
 	case err == nil:
