@@ -108,10 +108,22 @@ func TestAtticPatience(t *testing.T) {
 		{
 			name: "the NAR is slow to come",
 			put: func(r *http.Request) (*http.Response, error) {
-				_, err := io.Copy(io.Discard, r.Body)
-				return reply(r, 200, "{}"), err
+				if _, err := io.Copy(io.Discard, r.Body); err != nil {
+					return nil, err
+				}
+				return reply(r, 200, "{}"), r.Context().Err()
 			},
 			source: 10 * time.Minute, took: 110 * time.Minute, // opening it, 9 pieces, and its end
+		},
+		{
+			name: "breaks off while the NAR is slow to come",
+			put: func(r *http.Request) (*http.Response, error) {
+				go io.Copy(io.Discard, r.Body)
+				synctest.Wait()
+				r.Body.Close()
+				return nil, errors.New("connection reset by peer")
+			},
+			source: time.Hour, want: url + "connection reset by peer", took: time.Hour, // opening it
 		},
 		{
 			name: "answers late",

@@ -384,10 +384,40 @@ func TestAtticTokenIsNeverShown(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%s: no error", kind)
 		}
+		shown := fmt.Sprintf("%v %+v %q", err, err, err)
+		var answer *Error
+		if errors.As(err, &answer) {
+			shown += answer.Error() + answer.Kind + answer.Message
+		}
 		for _, part := range strings.Split(attic.Token, ".") {
-			if strings.Contains(fmt.Sprintf("%v %+v %q", err, err, err), part[:8]) {
+			if strings.Contains(shown, part[:8]) {
 				t.Errorf("%s: the error shows the token: %v", kind, err)
 			}
 		}
+	}
+}
+
+// An upload that breaks off because we are not let in any more says that,
+// rather than that it broke off.
+func TestAtticShutOutMeanwhile(t *testing.T) {
+	s := startAttic(t, attictest.Options{})
+	var mu sync.Mutex
+	asked := 0
+	s.Handle(hangsUp("/upload-path"))
+	s.Handle(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost {
+			return false
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		return asked > 1 && says("", 401, `{"error":"Unauthorized","message":"Unauthorized."}`)(w, r)
+	})
+	shelf := newShelf()
+	info := shelf.add(t, "object", "x")
+	_, err := quick(s).Push(t.Context(), shelf.infos, shelf)
+	want := info.Path.Base() + ": POST " + s.URL() + "/_api/v1/get-missing-paths: 401 Unauthorized: Unauthorized."
+	if err == nil || err.Error() != want {
+		t.Errorf("Push: %v, want %q", err, want)
 	}
 }

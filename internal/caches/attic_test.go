@@ -156,6 +156,14 @@ func TestAtticForeignLetters(t *testing.T) {
 	info := shelf.add(t, "x", "x")
 	info.Sigs = []nix.Signature{key.Sign(info)}
 	info.CA = "fixed:r:sha256:" + info.NarHash.Base32()
+	s.Handle(func(_ http.ResponseWriter, r *http.Request) bool {
+		for name, values := range r.Header {
+			if strings.ContainsFunc(values[0], func(c rune) bool { return c > '~' }) {
+				t.Errorf("header %s: %q", name, values)
+			}
+		}
+		return false
+	})
 	report, err := quick(s).Push(t.Context(), []nix.PathInfo{info}, shelf)
 	if err != nil || report.Pushed != 1 || s.Objects()[0].CA != info.CA {
 		t.Errorf("Push = %+v, %v; the cache has %v", report, err, s.Objects())

@@ -204,7 +204,7 @@ func (s *session) uploadRequest(info nix.PathInfo, objects Objects) (request, er
 		size:   info.NarSize,
 	}
 	preamble := ""
-	if len(data) < maxHeader {
+	if len(data) < maxHeader && ascii(data) {
 		r.header.Set(narInfoHeader, string(data))
 	} else {
 		preamble = string(data)

@@ -26,7 +26,6 @@ type Error struct {
 	Err      error  // why there is no answer, or not a usable one; nil when the status says it
 
 	retryAfter time.Duration
-	secret     string // never to be shown
 }
 
 // Error says "PUT URL: 403 Forbidden: AccessError: …".
@@ -48,7 +47,7 @@ func (e *Error) Error() string {
 	if e.Attempts > 1 {
 		fmt.Fprintf(&b, " (%d attempts)", e.Attempts)
 	}
-	return hide(b.String(), e.secret)
+	return b.String()
 }
 
 // Unwrap returns the cause, if there is one besides the status.
@@ -100,22 +99,22 @@ type stallError time.Duration
 func (e stallError) Error() string { return "no progress for " + time.Duration(e).String() }
 
 // explain fills in what an answer with a bad status says: JSON of Attic, or
-// whatever a proxy in front of it wrote.
-func (e *Error) explain(header http.Header, body []byte) {
+// whatever a proxy in front of it wrote. Either may repeat the secret it was sent.
+func (e *Error) explain(header http.Header, body []byte, secret string) {
 	var said struct {
 		Error   string `json:"error"`
 		Message string `json:"message"`
 	}
 	text := string(body)
 	if json.Unmarshal(body, &said) == nil && (said.Error != "" || said.Message != "") {
-		e.Kind, text = oneLine(hide(said.Error, e.secret)), said.Message
+		e.Kind, text = oneLine(hide(said.Error, secret)), said.Message
 	}
 	if strings.Contains(header.Get("Content-Type"), "html") {
 		text = ""
 	}
-	e.Message = oneLine(hide(text, e.secret))
+	e.Message = oneLine(hide(text, secret))
 	if to := header.Get("Location"); to != "" && e.Status/100 == 3 {
-		e.Message = "redirected to " + oneLine(hide(withoutUser(to), e.secret)) + "; such an endpoint has to be configured as it is"
+		e.Message = "redirected to " + oneLine(hide(withoutUser(to), secret)) + "; such an endpoint has to be configured as it is"
 	}
 	if seconds, err := strconv.ParseUint(header.Get("Retry-After"), 10, 31); err == nil {
 		e.retryAfter = time.Duration(seconds) * time.Second

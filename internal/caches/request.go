@@ -66,7 +66,7 @@ func (s *session) repeat(ctx context.Context, f func() error) error {
 func (s *session) once(ctx context.Context, r request) ([]byte, error) {
 	within, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	failed := &Error{Method: r.method, URL: r.url.String(), secret: s.Token}
+	failed := &Error{Method: r.method, URL: r.url.String()}
 
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
@@ -92,7 +92,7 @@ func (s *session) once(ctx context.Context, r request) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if resp.StatusCode/100 != 2 {
 		failed.Status = resp.StatusCode
-		failed.explain(resp.Header, data)
+		failed.explain(resp.Header, data, s.Token)
 		return nil, failed
 	}
 	if len(data) > maxAnswer {
