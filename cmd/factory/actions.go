@@ -46,6 +46,13 @@ func (a *app) tellActions(results []factory.Result) error {
 	return nil
 }
 
+// annotate shows an error that ended a command among the annotations of the run.
+func (a *app) annotate(err error) {
+	if a.env("GITHUB_ACTIONS") == "true" {
+		fmt.Fprintf(a.stderr, "::error::%s\n", escape(err.Error(), false))
+	}
+}
+
 func appendTo(file string, write func(io.Writer) error) error {
 	if file == "" {
 		return nil
@@ -80,7 +87,7 @@ func summarise(w io.Writer, results []factory.Result) error {
 			what = "**failed**: " + r.Error
 		}
 		moved, took := "", ""
-		if r.Action != plan.None && r.Err == nil {
+		if r.Action != plan.None && r.Err == nil && len(r.Published) > 0 {
 			moved = fmt.Sprintf("%s in, %s out; %d of %d layers made", humanize.IBytes(uint64(r.Stats.Fetched)), humanize.IBytes(uint64(r.Stats.Pushed)),
 				r.Stats.Layers-r.Stats.ReusedLayers, r.Stats.Layers)
 			took = r.Stats.Took.Round(time.Second).String()

@@ -31,6 +31,9 @@ type service struct {
 }
 
 func (a *app) runDaemon(ctx context.Context, o runOptions) error {
+	if o.noBuild {
+		return usageError{errors.New("--no-build goes with --once")}
+	}
 	if o.format != "text" {
 		return usageError{errors.New("--output goes with --once: a daemon's results are in its log, in factory history and in its metrics")}
 	}

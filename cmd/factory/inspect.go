@@ -58,7 +58,8 @@ func (a *app) inspectCommand() *cobra.Command {
 		Long: `Shows channel, commit, hashes, tools with their versions, and layers of an image
 that the factory made, from its manifests alone: no layer is downloaded.
 
-IMAGE is a reference into a registry, or oci:DIR:NAME:TAG for an OCI layout.
+IMAGE is a reference into a registry, or oci:DIR:NAME:TAG (or @DIGEST) for an OCI
+layout.
 
 JSON: {image, digest, channel, rev, created, sha256, narHash, storePath, recipe,
 systems: [{system, digest, layers: [{digest, size, key, paths}], tools: [{name,
@@ -98,10 +99,13 @@ func (a *app) inspect(ctx context.Context, ref string, o inspectOptions) error {
 // reference takes apart a reference to an image: repository and tag or digest.
 func (a *app) reference(ref string) (registry.Repository, string, error) {
 	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
-		rest, tag, ok := cutLast(rest, ":")
+		rest, tag, ok := cutLast(rest, "@")
+		if !ok {
+			rest, tag, ok = cutLast(rest, ":")
+		}
 		dir, repository, ok2 := cutLast(rest, ":")
 		if !ok || !ok2 || dir == "" {
-			return nil, "", usageError{fmt.Errorf("%q: want oci:DIR:NAME:TAG", ref)}
+			return nil, "", usageError{fmt.Errorf("%q: want oci:DIR:NAME:TAG or oci:DIR:NAME@DIGEST", ref)}
 		}
 		if _, err := os.Stat(dir); err != nil {
 			return nil, "", err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	_ "time/tzdata" // schedules name time zones; minimal machines have none
@@ -68,6 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if !errors.Is(err, errReported) {
 		report(stderr, err)
+		app.annotate(err)
 	}
 	var usage usageError
 	if errors.As(err, &usage) {
@@ -76,12 +78,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-// report prints an error, a line for each of several, and what to do about it.
-func report(w io.Writer, err error) {
-	for _, line := range strings.Split(err.Error(), "\n") {
-		fmt.Fprintln(w, "factory:", line)
+// report prints errors, a line for each, and then, once each, what to do about
+// them.
+func report(w io.Writer, errs ...error) {
+	var hints []string
+	for _, err := range errs {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintln(w, "factory:", line)
+		}
+		if advice := hint(err); advice != "" && !slices.Contains(hints, advice) {
+			hints = append(hints, advice)
+		}
 	}
-	if advice := hint(err); advice != "" {
+	for _, advice := range hints {
 		fmt.Fprintln(w, "factory: hint:", advice)
 	}
 }

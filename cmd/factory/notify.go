@@ -31,7 +31,7 @@ func tell(ctx context.Context, f *factory.Factory, hooks *notify.Webhooks, resul
 		switch {
 		case r.Err != nil:
 			e.Event, e.Error, e.Count = notify.Failed, r.Error, r.Failed
-		case r.Action == plan.None:
+		case r.Action == plan.None || len(r.Published) == 0:
 			continue
 		}
 		events = append(events, e)

@@ -70,14 +70,20 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 		}
 		err = table(a.stdout, rows)
 	}
+	if err != nil {
+		return err
+	}
+	var failures []error
 	for _, j := range jobs {
 		if j.Err != nil {
-			report(a.stderr, fmt.Errorf("%s: %w", job(j.Channel, j.Rev), j.Err))
-			err = errReported
+			failures = append(failures, fmt.Errorf("%s: %w", job(j.Channel, j.Rev), j.Err))
 		}
 	}
-	return err
+	return a.reported(failures)
 }
+
+// maxMatrix is how many jobs GitHub makes of a matrix.
+const maxMatrix = 256
 
 // writeMatrix writes the matrix of a GitHub Actions job.
 func writeMatrix(w io.Writer, jobs []plan.Job) error {
@@ -92,6 +98,9 @@ func writeMatrix(w io.Writer, jobs []plan.Job) error {
 	for _, j := range jobs {
 		if j.Action == plan.None {
 			continue
+		}
+		if len(matrix.Include)+len(j.Systems) > maxMatrix {
+			break // the rest is due next time, too
 		}
 		for _, system := range j.Systems {
 			matrix.Include = append(matrix.Include, entry{j.Channel, j.Rev, system})

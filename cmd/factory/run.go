@@ -8,11 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
 type runOptions struct {
-	once   bool
-	listen string
+	once    bool
+	noBuild bool
+	listen  string
 	output
 }
 
@@ -51,6 +53,7 @@ Exit codes: 0 all well, 1 something failed, 2 wrong usage or configuration.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.once, "once", false, "one cycle, then exit")
+	cmd.Flags().BoolVar(&o.noBuild, "no-build", false, "with --once: only put right tags and the record of what is up to date; needs no Nix")
 	cmd.Flags().StringVar(&o.listen, "listen", "", "address for /healthz, /readyz and /metrics; without --once")
 	o.addFlag(cmd)
 	return cmd
@@ -68,6 +71,7 @@ func (a *app) runOnce(ctx context.Context, o runOptions) error {
 		return err
 	}
 	defer f.Store.Close()
+	f.NoBuild = o.noBuild
 	results, err := f.Cycle(ctx, nil)
 	if err != nil {
 		return err
@@ -86,14 +90,25 @@ func (a *app) results(o output, results []factory.Result) error {
 	} else if err := a.resultTable(results); err != nil {
 		return err
 	}
-	failed := a.tellActions(results)
+	if err := a.tellActions(results); err != nil {
+		return err
+	}
+	var failures []error
 	for _, r := range results {
 		if r.Err != nil {
-			report(a.stderr, fmt.Errorf("%s: %w", job(r.Channel, r.Rev), r.Err))
-			failed = errReported
+			failures = append(failures, fmt.Errorf("%s: %w", job(r.Channel, r.Rev), r.Err))
 		}
 	}
-	return failed
+	return a.reported(failures)
+}
+
+// reported prints failures, and makes the command fail if there are any.
+func (a *app) reported(failures []error) error {
+	if len(failures) == 0 {
+		return nil
+	}
+	report(a.stderr, failures...)
+	return errReported
 }
 
 func (a *app) resultTable(results []factory.Result) error {
@@ -103,8 +118,10 @@ func (a *app) resultTable(results []factory.Result) error {
 		switch {
 		case r.Err != nil:
 			what = "failed"
-		case r.Action != "none":
+		case r.Action != plan.None && len(r.Published) > 0:
 			what = "published (" + what + ")"
+		case r.Action != plan.None:
+			what = "due (" + what + ")"
 		}
 		if len(r.Published) == 0 {
 			rows = append(rows, []string{r.Channel, short(r.Rev), what})

@@ -84,6 +84,7 @@ func (b *build) begin(ctx context.Context) (done func(), err error) {
 	if b.nix, err = b.Nix(ctx); err != nil {
 		return nil, err
 	}
+	b.nix.Hidden = b.hidden()
 	dir, release, err := workDir(b.Dir)
 	if err != nil {
 		return nil, err

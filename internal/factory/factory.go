@@ -42,6 +42,10 @@ type Factory struct {
 	Dir       string // for unfinished work; what is below it may be deleted
 	ConfigDir string // where commands of the configuration run
 
+	// NoBuild leaves what is due for others to build: a cycle only puts right
+	// tags and the record of what is up to date.
+	NoBuild bool
+
 	// Patient keeps channels that failed from being tried before their next
 	// try is due.
 	Patient bool
@@ -144,6 +148,8 @@ func (f *Factory) carryOut(ctx context.Context, d due) Result {
 		log.Info(string(d.job.Reason))
 		result.Published = d.published()
 		err = f.settle(ctx, d)
+	case f.NoBuild:
+		log.Info("due, and left for others to build", "reason", d.job.Reason)
 	default:
 		log.Info("building", "reason", d.job.Reason)
 		start, fetched, pushed := f.Now(), f.Moved.Fetched.Load(), f.Moved.Pushed.Load()

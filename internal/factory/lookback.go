@@ -55,8 +55,12 @@ func (b *build) lookBack(ctx context.Context) *found {
 		return f
 	}
 	for _, p := range b.places {
-		for _, tag := range b.earlierTags(p.repo) {
+		tags, last := b.earlierTags(p.repo)
+		for _, tag := range tags {
 			f.try(ctx, b.log, p.repo, tag)
+		}
+		if last == nil {
+			b.tryEarlierHeads(ctx, f, p.repo)
 		}
 	}
 	// Channels often meet on a commit: then the closure's and the source's
@@ -74,22 +78,23 @@ func (b *build) lookBack(ctx context.Context) *found {
 	return f
 }
 
-// try reads an earlier image if it is there.
-func (f *found) try(ctx context.Context, log *slog.Logger, repo registry.Repository, tag string) {
+// try reads an earlier image, and tells whether it is there.
+func (f *found) try(ctx context.Context, log *slog.Logger, repo registry.Repository, tag string) bool {
 	err := f.readTag(ctx, repo, tag)
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		log.Warn("earlier image not used", "image", repo.Ref(tag), "error", err)
 	}
+	return err == nil
 }
 
 // earlierTags returns the tags of a repository that may share layers with what
 // is being built: the commit's own under an older recipe, the moving tags, and
-// the newest publication on record.
-func (b *build) earlierTags(repo registry.Repository) []string {
+// the newest publication on record, nil if there is none.
+func (b *build) earlierTags(repo registry.Repository) ([]string, *record.Publication) {
 	tags := append([]string{b.commit.Rev}, b.channel.TagsFor(b.commit.Rev, b.commit.Date, "")...)
 	publications, err := b.Store.Publications()
 	if err != nil {
-		return tags
+		return tags, nil
 	}
 	var last *record.Publication
 	for i, p := range publications {
@@ -100,8 +105,26 @@ func (b *build) earlierTags(repo registry.Repository) []string {
 	if last != nil && !slices.Contains(tags, last.Rev) {
 		tags = append(tags, last.Rev)
 	}
-	return tags
+	return tags, last
 }
+
+// tryEarlierHeads looks for the channel's newest image where nothing on record
+// says which one that is: upstream says where the channel was.
+func (b *build) tryEarlierHeads(ctx context.Context, f *found, repo registry.Repository) {
+	moves, err := b.Heads.Moves(ctx, b.channel.Name, earlierHeads)
+	if err != nil {
+		return // it would have saved work
+	}
+	for _, move := range moves {
+		if move.Rev != b.commit.Rev && f.try(ctx, b.log, repo, move.Rev) {
+			return
+		}
+	}
+}
+
+// earlierHeads bounds how many heads are looked for. A channel moves a few
+// times in a day, at the most.
+const earlierHeads = 20
 
 // readTag collects the layers and listings of the index under a tag.
 func (f *found) readTag(ctx context.Context, repo registry.Repository, tag string) error {

@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/nixpkgs-factory/factory/internal/registry"
+	"github.com/nixpkgs-factory/factory/internal/secrets"
 	"github.com/nixpkgs-factory/factory/internal/serve"
 )
 
@@ -44,7 +44,7 @@ func (f *Factory) verify(ctx context.Context, repo registry.Repository, digest v
 func (f *Factory) command(ctx context.Context, line string, env ...string) error {
 	cmd := exec.CommandContext(ctx, "sh", "-c", line)
 	cmd.Dir = f.ConfigDir
-	cmd.Env = append(f.withoutSecrets(os.Environ()), env...)
+	cmd.Env = append(secrets.Without(os.Environ(), f.hidden()...), env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
@@ -57,18 +57,13 @@ func (f *Factory) command(ctx context.Context, line string, env ...string) error
 	return fmt.Errorf("%w: %s", err, tail(string(out)))
 }
 
-// secrets are the environment variables that hold the factory's credentials.
-var secrets = []string{"GITHUB_TOKEN", "REGISTRY_PASSWORD", "ATTIC_TOKEN", "CACHIX_AUTH_TOKEN", "CACHIX_SIGNING_KEY"}
-
-func (f *Factory) withoutSecrets(environ []string) []string {
-	hidden := slices.Clone(secrets)
+// hidden are the variables of the configuration that hold secrets.
+func (f *Factory) hidden() []string {
+	var names []string
 	for _, n := range f.Config.Notify {
-		hidden = append(hidden, n.URLFrom)
+		names = append(names, n.URLFrom)
 	}
-	return slices.DeleteFunc(environ, func(entry string) bool {
-		name, _, _ := strings.Cut(entry, "=")
-		return slices.Contains(hidden, name)
-	})
+	return names
 }
 
 // tail returns the end of a command's output, in which the reason stands.

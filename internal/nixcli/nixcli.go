@@ -18,12 +18,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/secrets"
 )
 
 // Nix is an installed Nix.
 type Nix struct {
-	Version string // as in "2.8.0"
-	bin     string // folder of nix-instantiate and nix-store
+	Version string   // as in "2.8.0"
+	Hidden  []string // variables that Nix must not see, besides those of package secrets
+	bin     string   // folder of nix-instantiate and nix-store
 }
 
 // MissingError says that there is no Nix, or an unusable one, on PATH.
@@ -48,6 +51,10 @@ func Find(ctx context.Context) (Nix, error) {
 	// A setting of the user's must not keep it from answering, and it needs none.
 	version.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/var/empty", "NIX_CONF_DIR=/var/empty"}
 	out, err := version.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%w: %s", err, lastError(string(exit.Stderr)))
+	}
 	if err != nil {
 		return Nix{}, &MissingError{fmt.Errorf("%s --version: %w", file, err)}
 	}
@@ -149,6 +156,7 @@ func (n Nix) Run(ctx context.Context, name string, args ...string) ([]byte, erro
 // Nix can release what it holds.
 func (n Nix) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(n.bin, name), args...)
+	cmd.Env = secrets.Without(os.Environ(), n.Hidden...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd

@@ -172,6 +172,35 @@ func TestCannotBeAskedIsNotNotFound(t *testing.T) {
 	}
 }
 
+// A daemon keeps its repositories: a registry that was down is asked again.
+func TestRegistryComesBack(t *testing.T) {
+	down := true
+	inner := fake.New(fake.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if down {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	repo := remoteAt(t, strings.TrimPrefix(server.URL, "http://")+"/org/x", nil)
+	index := randomIndex(t)
+	if _, err := repo.Digest(t.Context(), "one"); err == nil || errors.Is(err, ErrNotFound) {
+		t.Fatalf("down: Digest() = %v, want an error other than ErrNotFound", err)
+	}
+	if err := repo.Push(t.Context(), index); err == nil {
+		t.Fatal("down: Push(): no error")
+	}
+	down = false
+	if _, err := repo.Digest(t.Context(), "one"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("up again: Digest() = %v, want ErrNotFound", err)
+	}
+	if err := errors.Join(repo.Push(t.Context(), index), repo.Tag(t.Context(), index, "one")); err != nil {
+		t.Errorf("up again: %v", err)
+	}
+}
+
 func TestCredentials(t *testing.T) {
 	// bcrypt of "secret"
 	host := registrytest.Start(t, registrytest.Options{Htpasswd: "ann:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"})

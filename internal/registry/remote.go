@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,15 +53,11 @@ func Remote(repo name.Repository, o Options) (Repository, error) {
 		remote.WithJobs(o.Jobs),
 		remote.WithRetryBackoff(remote.Backoff{Duration: o.Backoff, Factor: 3, Jitter: 0.1, Steps: 4}),
 	}
-	pusher, err := remote.NewPusher(options...)
-	if err != nil {
+	r := &remoteRepository{repo: repo, options: options}
+	if _, err := r.client(); err != nil {
 		return nil, err
 	}
-	puller, err := remote.NewPuller(options...)
-	if err != nil {
-		return nil, err
-	}
-	return &remoteRepository{repo: repo, pusher: pusher, puller: puller}, nil
+	return r, nil
 }
 
 // counting counts what requests send.
@@ -89,28 +86,57 @@ func (b countedBody) Read(p []byte) (int, error) {
 }
 
 type remoteRepository struct {
-	repo   name.Repository
+	repo    name.Repository
+	options []remote.Option
+
+	mu  sync.Mutex
+	now *client
+}
+
+// client is a conversation with a registry. It remembers that the registry
+// could not be reached, too, so it is not used again after an error.
+type client struct {
 	pusher *remote.Pusher
 	puller *remote.Puller
 }
 
-func (r *remoteRepository) Ref(tag string) string { return r.reference(tag).String() }
-
-func (r *remoteRepository) Image(ctx context.Context, digest v1.Hash) (v1.Image, error) {
-	desc, err := r.puller.Get(ctx, r.repo.Digest(digest.String()))
-	if err != nil {
-		return nil, readable(err)
+func (r *remoteRepository) client() (*client, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now != nil {
+		return r.now, nil
 	}
-	return desc.Image()
+	pusher, err := remote.NewPusher(r.options...)
+	if err != nil {
+		return nil, err
+	}
+	puller, err := remote.NewPuller(r.options...)
+	if err != nil {
+		return nil, err
+	}
+	r.now = &client{pusher, puller}
+	return r.now, nil
 }
 
-func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image) error {
-	digest, err := img.Digest()
+// with calls ask with a conversation that has had no error. Its error is made
+// readable.
+func (r *remoteRepository) with(ask func(*client) error) error {
+	c, err := r.client()
 	if err != nil {
 		return err
 	}
-	return readable(r.pusher.Push(ctx, r.repo.Digest(digest.String()), img))
+	err = readable(ask(c))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		r.mu.Lock()
+		if r.now == c {
+			r.now = nil
+		}
+		r.mu.Unlock()
+	}
+	return err
 }
+
+func (r *remoteRepository) Ref(tag string) string { return r.reference(tag).String() }
 
 // reference is a tag or a digest of the repository.
 func (r *remoteRepository) reference(s string) name.Reference {
@@ -120,23 +146,55 @@ func (r *remoteRepository) reference(s string) name.Reference {
 	return r.repo.Tag(s)
 }
 
+func (r *remoteRepository) head(ctx context.Context, ref name.Reference) (desc *v1.Descriptor, err error) {
+	err = r.with(func(c *client) error {
+		desc, err = c.puller.Head(ctx, ref)
+		return err
+	})
+	return desc, err
+}
+
+func (r *remoteRepository) get(ctx context.Context, ref name.Reference) (desc *remote.Descriptor, err error) {
+	err = r.with(func(c *client) error {
+		desc, err = c.puller.Get(ctx, ref)
+		return err
+	})
+	return desc, err
+}
+
 func (r *remoteRepository) Digest(ctx context.Context, tag string) (v1.Hash, error) {
-	desc, err := r.puller.Head(ctx, r.reference(tag))
+	desc, err := r.head(ctx, r.reference(tag))
 	if err != nil {
-		return v1.Hash{}, readable(err)
+		return v1.Hash{}, err
 	}
 	return desc.Digest, nil
 }
 
-func (r *remoteRepository) Index(ctx context.Context, tag string) (v1.ImageIndex, error) {
-	desc, err := r.puller.Get(ctx, r.reference(tag))
+func (r *remoteRepository) Image(ctx context.Context, digest v1.Hash) (v1.Image, error) {
+	desc, err := r.get(ctx, r.repo.Digest(digest.String()))
 	if err != nil {
-		return nil, readable(err)
+		return nil, err
+	}
+	return desc.Image()
+}
+
+func (r *remoteRepository) Index(ctx context.Context, tag string) (v1.ImageIndex, error) {
+	desc, err := r.get(ctx, r.reference(tag))
+	if err != nil {
+		return nil, err
 	}
 	if !desc.MediaType.IsIndex() {
 		return nil, fmt.Errorf("%s: want an image index, it is %q", r.Ref(tag), desc.MediaType)
 	}
 	return desc.ImageIndex()
+}
+
+func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image) error {
+	digest, err := img.Digest()
+	if err != nil {
+		return err
+	}
+	return r.with(func(c *client) error { return c.pusher.Push(ctx, r.repo.Digest(digest.String()), img) })
 }
 
 func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error {
@@ -145,12 +203,12 @@ func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 		return err
 	}
 	at := r.repo.Digest(digest.String())
-	if err := r.pusher.Push(ctx, at, index); err != nil {
-		return readable(err)
+	if err := r.with(func(c *client) error { return c.pusher.Push(ctx, at, index) }); err != nil {
+		return err
 	}
-	desc, err := r.puller.Head(ctx, at)
+	desc, err := r.head(ctx, at)
 	if err != nil {
-		return fmt.Errorf("%s: pushed, but asking for it back: %w", at, readable(err))
+		return fmt.Errorf("%s: pushed, but asking for it back: %w", at, err)
 	}
 	if desc.Digest != digest {
 		return fmt.Errorf("%s: pushed, but the registry answers with %s", at, desc.Digest)
@@ -159,7 +217,7 @@ func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 }
 
 func (r *remoteRepository) Tag(ctx context.Context, index v1.ImageIndex, tag string) error {
-	return readable(r.pusher.Put(ctx, r.repo.Tag(tag), index))
+	return r.with(func(c *client) error { return c.pusher.Put(ctx, r.repo.Tag(tag), index) })
 }
 
 // readable turns the answer 404 into ErrNotFound and says of every other one

@@ -1,0 +1,126 @@
+package factory_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
+)
+
+// What must be nowhere.
+const (
+	secretToken    = "ghp_0dWlUR8tTlPwnQvA5yL7kXb3mZcE1sF9hJ2g"
+	secretPassword = "correct-horse-battery-staple"
+)
+
+// htpasswd has the user ann, with secretPassword.
+const htpasswd = "ann:$2b$05$abcdefghijklmnopqrstuu85MXjg6exOQL.AXFImpsqFFSBHJgLRe"
+
+// TestSecrets: no token and no password is in what the program prints, writes or
+// publishes, nor in the arguments or environment of what it runs. All goes well,
+// or the credentials are refused, or what they are sent to fails.
+func TestSecrets(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name        string
+		code        int
+		user, token string
+		api         http.HandlerFunc // nil: all is well
+		want        []string
+	}{
+		{name: "all is well", user: "ann", token: secretToken},
+		{name: "wrong user", code: 1, user: "bob", token: secretToken, want: []string{"401"}},
+		{name: "wrong token", code: 1, user: "ann", token: secretToken + "x", want: []string{"401"}, api: func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(401)
+			fmt.Fprint(w, `{"message": "Bad credentials"}`)
+		}},
+		{name: "API redirects elsewhere", code: 1, user: "ann", token: secretToken, api: func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") == "" {
+				w.WriteHeader(500) // whoever is asked without a token
+				return
+			}
+			http.Redirect(w, r, "http://localhost:1/elsewhere?token="+secretToken, http.StatusFound)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, settings{channels: onlyRelease, publish: []string{
+				registrytest.Start(t, registrytest.Options{Htpasswd: htpasswd}) + "/org", "oci:registry",
+			}})
+			if tc.api != nil {
+				w.upstream.Handle(func(rw http.ResponseWriter, r *http.Request) bool {
+					if !strings.HasPrefix(r.URL.Path, "/api/") {
+						return false
+					}
+					tc.api(rw, r)
+					return true
+				})
+			}
+			p := w.command(nil, "run", "--once", "--verbose", "--log-format", "json", "--output", "json")
+			p.Env = append(p.Env, "GITHUB_TOKEN="+tc.token, "REGISTRY_USER="+tc.user, "REGISTRY_PASSWORD="+secretPassword,
+				"PATH="+spies(t, w.dir)+":"+os.Getenv("PATH"))
+			p.start(t)
+			if code := p.ends(t, 60e9); code != tc.code {
+				t.Errorf("exit code %d, want %d\n%s", code, tc.code, &p.stderr)
+			}
+			contains(t, "stderr", p.stderr.String(), tc.want...)
+			noSecrets(t, "stdout", p.stdout.Bytes())
+			noSecrets(t, "stderr", p.stderr.Bytes())
+			seen := files(t, w.dir)
+			for _, file := range seen {
+				data, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				noSecrets(t, file, data)
+				if zr, err := gzip.NewReader(bytes.NewReader(data)); err == nil {
+					plain, _ := io.ReadAll(zr)
+					noSecrets(t, file+" (unpacked)", plain)
+				}
+			}
+			if spied := len(list(t, filepath.Join(w.dir, "spied"))); tc.code == 0 && (spied < 2 || len(seen) < 30) {
+				t.Errorf("%d runs of Nix were spied on and %d files looked through: this shows nothing", spied, len(seen))
+			}
+		})
+	}
+}
+
+func noSecrets(t testing.TB, where string, data []byte) {
+	t.Helper()
+	for _, secret := range []string{secretToken, secretPassword, "YW5uOmNvcnJlY3Q", "Ym9iOmNvcnJlY3Q"} { // basic authentication, too
+		if i := bytes.Index(data, []byte(secret)); i >= 0 {
+			t.Errorf("%s has a secret: …%s…", where, data[max(0, i-100):i])
+		}
+	}
+}
+
+// spies makes a folder of programs that note with which arguments and
+// environment Nix is run, and run it.
+func spies(t testing.TB, dir string) string {
+	t.Helper()
+	bin, notes := filepath.Join(dir, "spies"), filepath.Join(dir, "spied")
+	for _, d := range []string{bin, notes} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"nix-instantiate", "nix-store"} {
+		real, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script := fmt.Sprintf("#!/bin/sh\n{ printf '%%s\\n' \"$@\"; env; } > %s/$$\nexec %s \"$@\"\n", notes, real)
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return bin
+}
