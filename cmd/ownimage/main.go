@@ -1,0 +1,252 @@
+// Command ownimage publishes the factory's own image: the factory on one of the
+// images that it has published, so that it runs wherever containers do.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/spf13/cobra"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/ownimage"
+	"github.com/nixpkgs-factory/factory/internal/registry"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run carries out one command line and returns the exit code: 0 done, 1 failed,
+// 2 wrong usage or configuration.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cmd := command(os.Getenv, stdout, stderr)
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "ownimage:", err)
+	if _, ok := err.(usageError); ok {
+		return 2
+	}
+	return 1
+}
+
+// usageError is wrong usage or configuration: nothing was done.
+type usageError struct{ error }
+
+type options struct {
+	config   string
+	base     string
+	to       []string
+	tags     []string
+	name     string
+	revision string
+	source   string
+}
+
+func command(env func(string) string, stdout, stderr io.Writer) *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "ownimage",
+		Short: "Publish the factory's own image",
+		Long: `Puts the factory, the image folder and the configuration on top of an image that
+the factory has published, for each of its systems, and publishes the result as one
+index. Run it in the folder of the sources; it needs Go, but neither Docker nor Nix.
+
+The same base, sources and Go give the same digest. An image that is already there is
+not pushed again, and layers of the base that the registry has are mounted, not sent.
+
+Credentials are those of the Docker configuration (docker login).`,
+		Example: `  ownimage                                   as the configuration says
+  ownimage --base ghcr.io/org/nixpkgs-nixos-26.05:latest --to ghcr.io/org --tag latest
+  ownimage --to oci:./registry --tag latest --tag v1.2.0`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("%q: there are only flags (see ownimage --help)", args[0])}
+			}
+			return nil
+		},
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.publish(cmd.Context(), env, stdout, stderr)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.config, "config", "c", "channels.yaml", "configuration that goes into the image; its image folder does, too")
+	flags.StringVar(&o.base, "base", "", "image to build on, HOST/PATH:TAG or oci:DIR:NAME:TAG (default: that of the first channel with a moving tag, at the first destination)")
+	flags.StringArrayVar(&o.to, "to", nil, "destination, as in the configuration; may be repeated (default FACTORY_PUBLISH, else as in the configuration)")
+	flags.StringArrayVar(&o.tags, "tag", []string{"latest"}, "tag of the image; may be repeated")
+	flags.StringVar(&o.name, "name", "factory", "name of the image below a destination")
+	flags.StringVar(&o.revision, "revision", "", "commit of the sources, for a label")
+	flags.StringVar(&o.source, "source", "https://github.com/nixpkgs-factory/factory", "where the sources are, for a label")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	return cmd
+}
+
+// publish prints IMAGE@DIGEST for each destination.
+func (o options) publish(ctx context.Context, env func(string) string, stdout, stderr io.Writer) error {
+	data, err := os.ReadFile(o.config)
+	if err != nil {
+		return usageError{err}
+	}
+	c, err := config.Parse(o.config, data)
+	if err != nil {
+		return usageError{err}
+	}
+	dests, err := o.destinations(env, c)
+	if err != nil {
+		return usageError{err}
+	}
+	base, err := o.findBase(c, dests)
+	if err != nil {
+		return usageError{err}
+	}
+	places := make([]ownimage.Place, len(dests))
+	for i, d := range dests {
+		if places[i].Repository, err = open(d, o.name); err != nil {
+			return usageError{err}
+		}
+		if base.everywhere != "" {
+			if places[i].Bases, err = open(d, base.everywhere); err != nil {
+				return usageError{err}
+			}
+		}
+	}
+	results, err := ownimage.Publish(ctx, ownimage.Options{
+		Base:    base.repository,
+		BaseTag: base.tag,
+		Facts:   ownimage.Facts{BaseName: base.name(), Source: o.source, Revision: o.revision},
+		Image:   c.Image,
+		Config:  o.config,
+		Compile: func(ctx context.Context, system config.System, to string) error {
+			fmt.Fprintln(stderr, "ownimage: compiling for", system)
+			return ownimage.Compile(ctx, ".", system, to)
+		},
+		Places: places,
+		Tags:   o.tags,
+	})
+	for _, r := range results {
+		what := "is there"
+		if r.New {
+			what = "published"
+		}
+		fmt.Fprintf(stderr, "ownimage: %s: %s\n", r.Image, what)
+		fmt.Fprintf(stdout, "%s@%s\n", r.Image, r.Digest)
+	}
+	return err
+}
+
+func (o options) destinations(env func(string) string, c config.Config) ([]config.Destination, error) {
+	wanted := o.to
+	if len(wanted) == 0 {
+		wanted = strings.Fields(env("FACTORY_PUBLISH"))
+	}
+	if len(wanted) == 0 {
+		return c.Publish, nil
+	}
+	dests := make([]config.Destination, len(wanted))
+	for i, to := range wanted {
+		var err error
+		if dests[i], err = config.ParseDestination(to, "."); err != nil {
+			return nil, err
+		}
+	}
+	return dests, nil
+}
+
+// base is the image to build on.
+type base struct {
+	repository registry.Repository
+	tag        string
+	everywhere string // name of its repository below every destination, if it has one
+}
+
+// name is the reference for others. A folder of this machine means nothing to them.
+func (b base) name() string {
+	if _, ok := b.repository.(registry.Folder); ok {
+		return ""
+	}
+	return b.repository.Ref(b.tag)
+}
+
+// findBase takes the image that was named, else that of the first channel with a
+// moving tag.
+func (o options) findBase(c config.Config, dests []config.Destination) (base, error) {
+	if o.base != "" {
+		repo, tag, err := reference(o.base)
+		return base{repository: repo, tag: tag}, err
+	}
+	for _, ch := range c.Channels {
+		for _, tag := range ch.Tags {
+			if strings.Contains(tag, "{") {
+				continue
+			}
+			name := "nixpkgs-" + ch.Name
+			repo, err := open(dests[0], name)
+			return base{repo, tag, name}, err
+		}
+	}
+	return base{}, fmt.Errorf("%s: no channel has a tag such as latest: say which image to build on with --base", o.config)
+}
+
+// reference takes apart a reference to an image: repository and tag or digest.
+func reference(ref string) (registry.Repository, string, error) {
+	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
+		dir, tag, ok := cutLast(rest, ":")
+		dir, repository, ok2 := cutLast(dir, ":")
+		if !ok || !ok2 || dir == "" {
+			return nil, "", fmt.Errorf("--base %q: want oci:DIR:NAME:TAG", ref)
+		}
+		return registry.Layout(dir, repository), tag, nil
+	}
+	parsed, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, "", fmt.Errorf("--base: %w", err)
+	}
+	repo, err := remote(parsed.Context())
+	return repo, parsed.Identifier(), err
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+// open opens a repository by its name below a destination.
+func open(d config.Destination, under string) (registry.Repository, error) {
+	if d.Layout != "" {
+		dir, err := filepath.Abs(d.Layout)
+		return registry.Layout(dir, under), err
+	}
+	repo, err := name.NewRepository(d.Registry + "/" + under)
+	if err != nil {
+		return nil, err
+	}
+	return remote(repo)
+}
+
+func remote(repo name.Repository) (registry.Repository, error) {
+	return registry.Remote(repo, registry.Options{
+		Keychain:  authn.DefaultKeychain,
+		UserAgent: "nixpkgs-factory (+https://github.com/nixpkgs-factory/factory)",
+	})
+}

@@ -1,0 +1,88 @@
+package ownimage
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
+)
+
+// Compile compiles the factory for a system from the module in folder source
+// into the file to. It is one static file, whatever machine this is; nothing of
+// the folder, the machine or the version control gets into it.
+func Compile(ctx context.Context, source string, system config.System, to string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", to, "./cmd/factory")
+	cmd.Dir = source
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system.OS, "GOARCH="+system.Arch,
+		"GOFLAGS=", "GOEXPERIMENT=", "GOFIPS140=off", "GOAMD64=v1", "GOARM64=v8.0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("compile for %s: %w\n%s", system, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// files are the entries of the layer. Of the image folder those are taken that
+// count in the recipe, so that the image makes the same images as the folder.
+func (c Content) files(program string) ([]layers.File, error) {
+	files := []layers.File{
+		{Path: ProgramPath, Mode: 0o755, From: program},
+		{Path: ConfigDir + "/channels.yaml", Mode: 0o644, From: c.Config},
+		// A volume belongs here. Without one any user can run the factory all
+		// the same.
+		{Path: StateDir, Dir: true, Mode: 0o1777},
+		// Runners of Gitea and Forgejo keep a job's container alive with it.
+		{Path: "/bin/sleep", Target: "/run/profile/bin/sleep"},
+	}
+	for _, part := range recipe.Parts {
+		more, err := c.part(part)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, more...)
+	}
+	return files, nil
+}
+
+// part returns the entries of one part of the image folder.
+func (c Content) part(part string) ([]layers.File, error) {
+	var files []layers.File
+	err := filepath.WalkDir(filepath.Join(c.Image, part), func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(c.Image, name)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		f := layers.File{Path: path.Join(ConfigDir, "images/base", rel), Mode: 0o644, From: name}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		switch {
+		case d.Type() == fs.ModeSymlink:
+			f.From = ""
+			f.Target, err = os.Readlink(name)
+		case !d.Type().IsRegular():
+			err = fmt.Errorf("%s: want a file, a folder or a link", name)
+		case recipe.Executable(rel, info):
+			f.Mode = 0o755
+		}
+		files = append(files, f)
+		return err
+	})
+	return files, err
+}

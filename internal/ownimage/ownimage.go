@@ -1,0 +1,203 @@
+// Package ownimage makes the factory's own image out of one that the factory has
+// published: the same tools and the same Nix, and on top one layer with the
+// program, the image folder and the configuration.
+//
+// Nothing of it is built in a container. The same base, the same sources and the
+// same Go give the same digest on every machine.
+package ownimage
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/layers"
+)
+
+// Where things are in the image.
+const (
+	ProgramPath = "/usr/local/bin/factory"
+	ConfigDir   = "/etc/factory"
+	StateDir    = "/var/lib/factory"
+)
+
+// Facts are what labels and annotations say of an image.
+type Facts struct {
+	BaseName string // reference of the base
+	Source   string // URL of the sources; "" leaves it out
+	Revision string // commit of the sources; "" leaves it out
+}
+
+// Content is what the layer is made of.
+type Content struct {
+	Programs map[string]string // file of the compiled factory by the name of the system in Nix
+	Image    string            // image folder
+	Config   string            // channels.yaml
+	Scratch  string            // folder for the layers, which has to outlive the image
+}
+
+// Index makes the image for all systems of the base.
+func Index(base v1.ImageIndex, content Content, facts Facts) (v1.ImageIndex, error) {
+	systems, err := systemsOf(base)
+	if err != nil {
+		return nil, fmt.Errorf("base: %w", err)
+	}
+	manifest, err := base.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	digest, err := base.Digest()
+	if err != nil {
+		return nil, err
+	}
+	labels := facts.labels(digest, manifest.Annotations[image.CreatedLabel])
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for i, desc := range manifest.Manifests {
+		img, err := base.Image(desc.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("base: %w", err)
+		}
+		own, err := assemble(img, systems[i], content, labels)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", systems[i], err)
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add:        own,
+			Descriptor: v1.Descriptor{MediaType: types.OCIManifestSchema1, Platform: desc.Platform},
+		})
+	}
+	return mutate.Annotations(index, labels).(v1.ImageIndex), nil
+}
+
+// systemsOf gives the systems of an index that the factory has made, in its order.
+func systemsOf(base v1.ImageIndex) ([]config.System, error) {
+	manifest, err := base.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	if manifest.Annotations[image.RecipeLabel] == "" {
+		return nil, fmt.Errorf("the factory did not make this image: it has no annotation %s", image.RecipeLabel)
+	}
+	systems := make([]config.System, len(manifest.Manifests))
+	for i, desc := range manifest.Manifests {
+		if systems[i], err = config.ParseSystem(desc.Annotations[image.SystemLabel]); err != nil {
+			return nil, fmt.Errorf("%s: %w", desc.Digest, err)
+		}
+	}
+	return systems, nil
+}
+
+// labels are the same for every system. None of the base's is among them: the
+// image is no base image, and factory inspect is not to take it for one.
+func (f Facts) labels(base v1.Hash, created string) map[string]string {
+	labels := map[string]string{
+		"org.opencontainers.image.title":       "factory",
+		"org.opencontainers.image.description": "Follows NixOS channels and publishes a base image for every new commit",
+		"org.opencontainers.image.licenses":    "MIT",
+		"org.opencontainers.image.source":      f.Source,
+		"org.opencontainers.image.base.name":   f.BaseName,
+		"org.opencontainers.image.base.digest": base.String(),
+		image.RevisionLabel:                    f.Revision,
+		image.CreatedLabel:                     created,
+	}
+	maps.DeleteFunc(labels, func(_, text string) bool { return text == "" })
+	return labels
+}
+
+// assemble puts the layer on the image of one system. The base's own layers are
+// passed on as they are, so that a registry which has them can mount them.
+func assemble(base v1.Image, system config.System, content Content, labels map[string]string) (v1.Image, error) {
+	top, err := layer(system, content)
+	if err != nil {
+		return nil, err
+	}
+	conf, err := base.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	adds, err := addenda(base, conf)
+	if err != nil {
+		return nil, err
+	}
+	conf = conf.DeepCopy()
+	conf.RootFS.DiffIDs, conf.History = nil, nil
+	conf.Config.Entrypoint = []string{ProgramPath}
+	conf.Config.Cmd = []string{"run"}
+	conf.Config.WorkingDir = StateDir
+	conf.Config.Labels = labels
+	conf.Config.Env = withEnv(conf.Config.Env,
+		"FACTORY_CONFIG="+ConfigDir+"/channels.yaml",
+		"FACTORY_STATE="+StateDir+"/factory.db",
+		"FACTORY_CACHE_DIR="+StateDir+"/work",
+	)
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	if img, err = mutate.ConfigFile(img, conf); err != nil {
+		return nil, err
+	}
+	adds = append(adds, mutate.Addendum{
+		Layer:   top,
+		History: v1.History{Created: conf.Created, CreatedBy: top.CreatedBy},
+	})
+	if img, err = mutate.Append(img, adds...); err != nil {
+		return nil, err
+	}
+	return mutate.Annotations(img, labels).(v1.Image), nil
+}
+
+// addenda are the base's layers with what its manifest and history say of each.
+func addenda(base v1.Image, conf *v1.ConfigFile) ([]mutate.Addendum, error) {
+	manifest, err := base.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	stack, err := base.Layers()
+	if err != nil {
+		return nil, err
+	}
+	history := slices.DeleteFunc(slices.Clone(conf.History), func(h v1.History) bool { return h.EmptyLayer })
+	if len(stack) != len(manifest.Layers) || len(stack) != len(history) {
+		return nil, fmt.Errorf("the base has %d layers, its manifest names %d and its history %d", len(stack), len(manifest.Layers), len(history))
+	}
+	adds := make([]mutate.Addendum, len(stack))
+	for i, l := range stack {
+		adds[i] = mutate.Addendum{Layer: l, History: history[i], Annotations: manifest.Layers[i].Annotations}
+	}
+	return adds, nil
+}
+
+// withEnv sets variables in place of those of the same name, or behind the others.
+func withEnv(env []string, settings ...string) []string {
+	env = slices.Clone(env)
+	for _, s := range settings {
+		name, _, _ := strings.Cut(s, "=")
+		i := slices.IndexFunc(env, func(had string) bool { return strings.HasPrefix(had, name+"=") })
+		if i >= 0 {
+			env[i] = s
+		} else {
+			env = append(env, s)
+		}
+	}
+	return env
+}
+
+// layer packs what the image has beyond the base.
+func layer(system config.System, content Content) (*layers.Layer, error) {
+	program := content.Programs[system.Nix]
+	if program == "" {
+		return nil, errors.New("no program for this system")
+	}
+	files, err := content.files(program)
+	if err != nil {
+		return nil, err
+	}
+	return layers.Packer{Dir: content.Scratch, Encoding: layers.Gzip}.Files(files, "factory, image folder, configuration")
+}
