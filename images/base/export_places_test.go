@@ -21,8 +21,8 @@ func TestExportFindsProfile(t *testing.T) {
 		oldXDG = `printf '#!/bin/sh\n[ "$3" = show-config ] && printf "use-sqlite-wal = true\nuse-xdg-base-directories = true\n"\n' > /run/profile/bin/nix
 			chmod +x /run/profile/bin/nix`
 		twoLinks = `mkdir -p ~/.local/state/nix
-			nix-env -p /work/xdg -i ./hello; ln -s /work/xdg ~/.local/state/nix/profile
-			nix-env -p /work/home -i ./tools; ln -s /work/home ~/.nix-profile`
+			nix-env -p /proj/xdg -i ./hello; ln -s /proj/xdg ~/.local/state/nix/profile
+			nix-env -p /proj/home -i ./tools; ln -s /proj/home ~/.nix-profile`
 	)
 	tests := []struct {
 		name, script string
@@ -34,8 +34,8 @@ func TestExportFindsProfile(t *testing.T) {
 		{name: "after several generations", script: `nix-env -i ./tools; nix-env -i ./hello; nix-env -e tools`},
 		{name: "after a rollback", script: `nix-env -i ./hello; nix-env -i ./tools; nix-env --rollback`},
 		{name: "nix profile", script: `nix profile install $(readlink hello)`},
-		{name: "a link to a profile elsewhere", script: `ln -s /work/p ~/.nix-profile; nix-env -i ./hello; [ -L /work/p-1-link ]`},
-		{name: "NIX_PROFILE", script: `nix-env -p /work/other -i ./tools; ln -s /work/other ~/.nix-profile; nix-env -i ./hello; [ -L /work/p-1-link ]`, env: "NIX_PROFILE=/work/p"},
+		{name: "a link to a profile elsewhere", script: `ln -s /proj/p ~/.nix-profile; nix-env -i ./hello; [ -L /proj/p-1-link ]`},
+		{name: "NIX_PROFILE", script: `nix-env -p /proj/other -i ./tools; ln -s /proj/other ~/.nix-profile; nix-env -i ./hello; [ -L /proj/p-1-link ]`, env: "NIX_PROFILE=/proj/p"},
 		{name: "no HOME", script: `unset HOME; nix-env -i ./hello`, env: "HOME="},
 		{name: "HOME is not there", script: `nix-env -i ./hello`, env: "HOME=/nowhere"},
 
@@ -44,11 +44,11 @@ func TestExportFindsProfile(t *testing.T) {
 		{name: "Nix 2.15, link dangling, default elsewhere", script: perUser + `; ln -s /nowhere ~/.nix-profile`},
 		{name: "Nix 2.15, by default", script: perUser + `; ln -s per-user/root/profile /nix/var/nix/profiles/default; ln -s /nix/var/nix/profiles/default ~/.nix-profile`},
 
-		{name: "XDG", script: `mkdir -p ~/.local/state/nix; nix-env -p p -i ./hello; ln -s /work/p ~/.local/state/nix/profile`},
+		{name: "XDG", script: `mkdir -p ~/.local/state/nix; nix-env -p p -i ./hello; ln -s /proj/p ~/.local/state/nix/profile`},
 		{name: "XDG beside the dangling link of the image", script: `mkdir -p ~/.local/state/nix; ln -s /nix/var/nix/profiles/default ~/.nix-profile
-			nix-env -p p -i ./hello; ln -s /work/p ~/.local/state/nix/profile`},
-		{name: "XDG_STATE_HOME", script: `mkdir -p /state/nix; nix-env -p p -i ./hello; ln -s /work/p /state/nix/profile`, env: "XDG_STATE_HOME=/state"},
-		{name: "NIX_STATE_HOME", script: `mkdir -p /state; nix-env -p p -i ./hello; ln -s /work/p /state/profile`, env: "NIX_STATE_HOME=/state"},
+			nix-env -p p -i ./hello; ln -s /proj/p ~/.local/state/nix/profile`},
+		{name: "XDG_STATE_HOME", script: `mkdir -p /state/nix; nix-env -p p -i ./hello; ln -s /proj/p /state/nix/profile`, env: "XDG_STATE_HOME=/state"},
+		{name: "NIX_STATE_HOME", script: `mkdir -p /state; nix-env -p p -i ./hello; ln -s /proj/p /state/profile`, env: "NIX_STATE_HOME=/state"},
 		{name: "use-xdg-base-directories", script: twoLinks + "\n" + newXDG},
 		{name: "use-xdg-base-directories before 2.20", script: twoLinks + "\n" + oldXDG},
 		{name: "not use-xdg-base-directories", script: strings.NewReplacer("./hello", "./tools", "./tools", "./hello").Replace(twoLinks)},
@@ -56,14 +56,14 @@ func TestExportFindsProfile(t *testing.T) {
 		{name: "HOME of somebody else", script: foreign + `; nix-env -i ./hello`, env: "HOME=/github/home"},
 		{name: "HOME of somebody else, newer Nix", script: foreign + `; HOME=/root nix-env -i ./hello`, env: "HOME=/github/home"},
 		{name: "HOME of somebody else, who has a profile", script: foreign + `
-			nix-env -p /work/theirs -i ./tools; ln -s /work/theirs /github/home/.nix-profile
+			nix-env -p /proj/theirs -i ./tools; ln -s /proj/theirs /github/home/.nix-profile
 			HOME=/root nix-env -i ./hello`, env: "HOME=/github/home"},
-		{name: "HOME of somebody else, passwd's is empty", script: foreign + `; nix-env -p p -i ./hello; ln -s /work/p /github/home/.nix-profile`, env: "HOME=/github/home"},
+		{name: "HOME of somebody else, passwd's is empty", script: foreign + `; nix-env -p p -i ./hello; ln -s /proj/p /github/home/.nix-profile`, env: "HOME=/github/home"},
 
 		{name: "a user", script: `HOME=/home/dev USER=dev setpriv --reuid 1000 --clear-groups nix-env -i ./hello`, env: "HOME=/home/dev", uid: "1000"},
 		{name: "a user of Nix 2.14", script: `mkdir -p /home/dev/.local/state/nix/profiles; nix-env -p /home/dev/.local/state/nix/profiles/profile -i ./hello`, env: "HOME=/home/dev", uid: "1000"},
 		{name: "a user of Nix 2.3", script: `mkdir -p /nix/var/nix/profiles/per-user/dev; nix-env -p /nix/var/nix/profiles/per-user/dev/profile -i ./hello`, env: "HOME=/home/dev", uid: "1000"},
-		{name: "a user by passwd", script: `nix-env -p /work/p -i ./hello; ln -s /work/p /home/dev/.nix-profile`, env: "HOME=", uid: "1000"},
+		{name: "a user by passwd", script: `nix-env -p /proj/p -i ./hello; ln -s /proj/p /home/dev/.nix-profile`, env: "HOME=", uid: "1000"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 // storePath returns the store path of a package of packages.nix.
 func (s sandbox) storePath(name string) string {
 	s.t.Helper()
-	target, err := os.Readlink(filepath.Join(s.root, "work", name))
+	target, err := os.Readlink(filepath.Join(s.root, "proj", name))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestExportCopiesBetweenFileSystems(t *testing.T) {
 	s := newSandbox(t)
 	s.must(`nix-env -i ./hello ./tools
 		export-profile /other/dist
-		cp -a /other/dist /dist; ls -A /other > /work/others`, tmpfsVariable+"=/other:size=4m")
+		cp -a /other/dist /dist; ls -A /other > /proj/others`, tmpfsVariable+"=/other:size=4m")
 	s.checkStore("/dist")
 	if got := s.must(`cat others`); got != "dist" {
 		t.Errorf("beside ROOT there is %q", got)
@@ -252,12 +252,12 @@ func TestExportPlaces(t *testing.T) {
 	}{
 		{"new", `export-profile /dist hello`, "/dist", ""},
 		{"below folders that are not there", `export-profile /a/b/dist hello`, "/a/b/dist", ""},
-		{"relative", `export-profile dist hello`, "/work/dist", ""},
-		{"with a slash", `export-profile dist// hello`, "/work/dist", ""},
+		{"relative", `export-profile dist hello`, "/proj/dist", ""},
+		{"with a slash", `export-profile dist// hello`, "/proj/dist", ""},
 		{"with blanks and patterns", `export-profile "/a [b]*  c" hello; mv "/a [b]*  c" /dist`, "/dist", ""},
-		{"an empty folder", `mkdir dist; chmod 2750 dist; export-profile dist hello; [ $(stat -c %a dist) = 2750 ]`, "/work/dist", ""},
-		{"this folder", `mkdir dist; cd dist; export-profile . ../hello`, "/work/dist", ""},
-		{"a link to an empty folder", `mkdir real; ln -s real dist; export-profile dist hello`, "/work/real", ""},
+		{"an empty folder", `mkdir dist; chmod 2750 dist; export-profile dist hello; [ $(stat -c %a dist) = 2750 ]`, "/proj/dist", ""},
+		{"this folder", `mkdir dist; cd dist; export-profile . ../hello`, "/proj/dist", ""},
+		{"a link to an empty folder", `mkdir real; ln -s real dist; export-profile dist hello`, "/proj/real", ""},
 		{"a mount point", `export-profile /mnt hello; [ $(stat -c %d /mnt/nix) = $(stat -c %d /mnt) ]; cp -a /mnt/. /dist`, "/dist", "/mnt:size=4m"},
 		{"a mount point of the same file system", `mkdir /real /mnt; mount --bind /real /mnt; export-profile /mnt hello`, "/real", ""},
 	}
@@ -308,7 +308,7 @@ func TestExportInterrupted(t *testing.T) {
 			// copies, says so, and is not done before the test is
 			s.write("run/profile/bin/cp", `#!/bin/bash
 /bin/cp "$@"
-exec >/work/copying
+exec >/proj/copying
 echo copied
 exec sleep 1000
 `)
@@ -316,7 +316,7 @@ exec sleep 1000
 			var copying *os.File
 			r := run(t.Context(), s.root, nil, func(p *os.Process) {
 				var err error
-				if copying, err = os.Open(filepath.Join(s.root, "work/copying")); err != nil {
+				if copying, err = os.Open(filepath.Join(s.root, "proj/copying")); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := io.ReadFull(copying, make([]byte, len("copied\n"))); err != nil {
@@ -345,7 +345,7 @@ exec sleep 1000
 func TestExportManyFiles(t *testing.T) {
 	s := newSandbox(t)
 	s.write("run/profile/bin/ln", `#!/bin/sh
-echo >> /work/calls
+echo >> /proj/calls
 exec /bin/ln "$@"
 `)
 	s.must(`

@@ -291,7 +291,7 @@ END`)
 		{`nix-env -qaP --description 'from.*'`, "nixpkgs.hello  from-nixpkgs"},
 		// none of these has copied the tree
 		{`ls -d /nix/store/*-source`, alias},
-		{`nix eval --raw path:/work/locked#tree`, alias},
+		{`nix eval --raw path:/proj/locked#tree`, alias},
 		{`nix registry list | grep flake:nixpkgs | cut -d'?' -f1`, "system flake:nixpkgs path:" + alias + "\nglobal flake:nixpkgs github:NixOS/nixpkgs/" + testChannel},
 		{`nix registry list | grep flake-utils`, "global flake:flake-utils github:numtide/flake-utils"},
 	} {

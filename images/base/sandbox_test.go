@@ -71,7 +71,7 @@ func enter(root string, argv []string) error {
 	if err := syscall.Chroot(root); err != nil {
 		return fmt.Errorf("chroot: %w", err)
 	}
-	if err := os.Chdir("/work"); err != nil {
+	if err := os.Chdir("/proj"); err != nil {
 		return err
 	}
 	file, err := exec.LookPath(argv[0])
@@ -166,7 +166,7 @@ func makeTemplate(dir string) error {
 		return err
 	}
 	root := filepath.Join(dir, "root")
-	for _, d := range []string{"work", "tmp", "root", "home", "run/profile/bin", "nix/store", "nix/var/nix", "usr", "dev", "proc"} {
+	for _, d := range []string{"proj", "tmp", "root", "home", "run/profile/bin", "nix/store", "nix/var/nix", "usr", "dev", "proc"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return err
 		}
@@ -184,7 +184,7 @@ func makeTemplate(dir string) error {
 	for _, args := range [][]string{
 		{"rootfs/etc", filepath.Join(root, "etc")},
 		{"bin/.", filepath.Join(root, "run/profile/bin")},
-		{"testdata/packages.nix", filepath.Join(root, "work")},
+		{"testdata/packages.nix", filepath.Join(root, "proj")},
 	} {
 		if out, err := exec.Command("cp", "-a", args[0], args[1]).CombinedOutput(); err != nil {
 			return fmt.Errorf("cp: %w\n%s", err, out)

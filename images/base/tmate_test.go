@@ -16,13 +16,13 @@ const tmateStandIn = `#!/bin/bash
 [ "$1" = -S ] || exit 99
 socket=$2
 shift 2
-echo "$*" >> /work/calls
+echo "$*" >> /proj/calls
 case "$*" in
-new-session*) [ ! -e /work/broken ] || { echo "tmate: no terminal" >&2; exit 1; } ;;
-wait*) [ ! -e /work/unreachable ] || exec cat /work/never ;;
+new-session*) [ ! -e /proj/broken ] || { echo "tmate: no terminal" >&2; exit 1; } ;;
+wait*) [ ! -e /proj/unreachable ] || exec cat /proj/never ;;
 *tmate_num_clients*)
-	read -r line < /work/clients || exit 1
-	sed -i 1d /work/clients
+	read -r line < /proj/clients || exit 1
+	sed -i 1d /proj/clients
 	echo "$line" ;;
 *"{tmate_ssh}"*) echo "ssh token@example.org" ;;
 *"{tmate_web}"*) echo "https://example.org/t/token" ;;
@@ -35,14 +35,14 @@ func newTmateSandbox(t *testing.T, clients ...string) sandbox {
 	t.Helper()
 	s := newSandbox(t, "nix")
 	s.write("run/profile/bin/tmate", tmateStandIn)
-	s.write("run/profile/bin/sleep", "#!/bin/sh\necho sleep \"$*\" >> /work/calls\n")
-	s.write("work/clients", strings.Join(append(clients, ""), "\n"))
+	s.write("run/profile/bin/sleep", "#!/bin/sh\necho sleep \"$*\" >> /proj/calls\n")
+	s.write("proj/clients", strings.Join(append(clients, ""), "\n"))
 	return s
 }
 
 func (s sandbox) calls() []string {
 	s.t.Helper()
-	data, err := os.ReadFile(filepath.Join(s.root, "work/calls"))
+	data, err := os.ReadFile(filepath.Join(s.root, "proj/calls"))
 	if os.IsNotExist(err) {
 		return nil
 	}
@@ -84,7 +84,7 @@ func TestStartTmate(t *testing.T) {
 			if r.code != 0 || r.stderr != tt.stderr {
 				t.Errorf("exit code %d, stderr %q, want 0, %q", r.code, r.stderr, tt.stderr)
 			}
-			for _, want := range []string{"A session is open in /work.", "\n  ssh                ssh token@example.org\n", "\n  browser            https://example.org/t/token\n"} {
+			for _, want := range []string{"A session is open in /proj.", "\n  ssh                ssh token@example.org\n", "\n  browser            https://example.org/t/token\n"} {
 				if !strings.Contains(r.stdout, want) {
 					t.Errorf("stdout lacks %q:\n%s", want, r.stdout)
 				}
@@ -191,7 +191,7 @@ func TestBashTmate(t *testing.T) {
 func TestBashTmateSession(t *testing.T) {
 	s := newTmateSandbox(t, "0", "0", "0", "0")
 	r := s.do(`mkdir here; cd here; TMATE_MAX_IDLE=2 bash-tmate -c 'exit 1'`)
-	if want := "A session is open in /work/here."; !strings.Contains(r.stderr, want) {
+	if want := "A session is open in /proj/here."; !strings.Contains(r.stderr, want) {
 		t.Errorf("stderr lacks %q:\n%s", want, r.stderr)
 	}
 	if got := count(s.calls(), "sleep 1"); got != 2 {
