@@ -26,7 +26,8 @@ func (a *app) buildCommand() *cobra.Command {
 		Long: `Builds the image of one system and pushes it to every destination under its digest,
 without a tag. factory publish-index joins the images of all systems and sets the
 tags. That is how the systems of one image can be built by separate machines; one
-machine that builds them all with factory run --once gets the same digest.
+machine that builds them all with factory run --once gets the same digest. Binary caches of
+the configuration are filled here, where the bytes are at hand.
 
 JSON: {channel, rev, system, recipe, digest}; the digest is empty for an optional
 system that upstream does not have.`,

@@ -39,7 +39,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: `Looks at everything a cycle needs and says what is wrong and what to do about it:
 the configuration, the image folder, Nix, the API and its rate limit, the binary
 caches, push access to the registries, the state file and the working folder.
-Changes nothing: an upload to a registry is begun and called off.
+Publishes nothing: an upload to a registry is begun and called off.
 
 JSON: [{check, ok, detail, advice}]. Exit code 1 if anything is wrong.`,
 		Example: `  factory doctor`,
@@ -108,7 +108,7 @@ func judge(check, detail string, err error, advice string) finding {
 
 func examineImage(c config.Config) finding {
 	digest, err := recipe.Digest(c.Image, recipe.Settings{})
-	return judge("image folder", c.Image+" "+digest[:min(len(digest), 19)], err, "image: in the configuration names a folder with "+fmt.Sprint(recipe.Parts))
+	return judge("image folder", c.Image+" "+digest[:min(len(digest), 19)], err, "image: in the configuration names a folder with image.nix, rootfs and bin")
 }
 
 func examineNix(ctx context.Context) finding {
@@ -123,6 +123,9 @@ func examineState(c config.Config) finding {
 	store, err := record.Open(c.State)
 	if err == nil {
 		defer store.Close()
+	}
+	if locked := (*record.LockedError)(nil); errors.As(err, &locked) {
+		return finding{Check: "state", OK: true, Detail: c.State + ": in use by a factory that is running"}
 	}
 	return judge("state", c.State, err, "")
 }

@@ -116,7 +116,13 @@ func (a *app) reference(ref string) (registry.Repository, string, error) {
 	if err != nil {
 		return nil, "", usageError{err}
 	}
-	keychain, err := a.keychain([]config.Destination{{Registry: parsed.Context().RegistryStr()}})
+	// REGISTRY_PASSWORD is for the registry of the configuration, not for any
+	// that somebody wants to look into.
+	var dests []config.Destination
+	if c, err := a.config(false); err == nil {
+		dests = c.Publish
+	}
+	keychain, err := a.keychain(dests)
 	if err != nil {
 		return nil, "", err
 	}

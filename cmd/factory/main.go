@@ -121,7 +121,7 @@ image with Nix, Cachix, Attic and that very nixpkgs already in its store, and
 publishes it as <org>/nixpkgs-<channel>:<commit>.
 
 It needs a network and Nix 2.18 or newer; no Docker, no root, no KVM. Nix is
-used to evaluate, nothing is written to /nix.
+used to evaluate; nothing is written to /nix unless no binary cache has a tool.
 
 What to follow and where to publish stands in channels.yaml.
 

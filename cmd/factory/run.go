@@ -39,7 +39,8 @@ Environment: GITHUB_TOKEN raises the limit of requests to the API from 60 an
 hour; REGISTRY_USER and REGISTRY_PASSWORD (with REGISTRY_HOST where there are
 several registries) are used where the Docker configuration has no credentials.
 
-Exit codes: 0 all well, 1 something failed, 2 wrong usage or configuration.`,
+Exit codes: 0 all well, 1 something failed, 2 wrong usage or configuration, 130
+interrupted.`,
 		Example: `  factory run --once
   factory run --once --output json | jq -r '.[].published[].image'
   GITHUB_TOKEN=… factory run --listen 127.0.0.1:9100

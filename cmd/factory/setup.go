@@ -207,31 +207,23 @@ func (a *app) heads(c config.Config, f *fetch.Client, etags heads.ETags) (*heads
 }
 
 // repositories returns how a channel's repository in a destination is opened.
-// One repository is opened once and then kept, with what it knows of blobs.
+// Every cycle opens them anew: what a conversation with a registry remembers of
+// its blobs may be wrong an hour later.
 func (a *app) repositories(c config.Config) (func(config.Destination, string) (registry.Repository, error), error) {
 	keychain, err := a.keychain(c.Publish)
 	if err != nil {
 		return nil, err
 	}
-	opened := make(map[string]registry.Repository)
 	return func(dest config.Destination, channel string) (registry.Repository, error) {
 		if dest.Layout != "" {
 			return registry.Layout(dest.Layout, dest.Repository(channel)), nil
 		}
 		at := dest.Repository(channel)
-		if r, ok := opened[at]; ok {
-			return r, nil
-		}
 		repo, err := name.NewRepository(at)
 		if err != nil {
 			return nil, err
 		}
-		r, err := registry.Remote(repo, registry.Options{Keychain: keychain, UserAgent: userAgent, Sent: &a.moved.Pushed})
-		if err != nil {
-			return nil, err
-		}
-		opened[at] = r
-		return r, nil
+		return registry.Remote(repo, registry.Options{Keychain: keychain, UserAgent: userAgent, Sent: &a.moved.Pushed})
 	}, nil
 }
 

@@ -57,6 +57,11 @@ func (c *Cache) Info(ctx context.Context, p nix.StorePath) (nix.PathInfo, error)
 	return o.PathInfo, err
 }
 
+// Forget makes every path be asked for again.
+func (c *Cache) Forget() {
+	c.objects.clear()
+}
+
 func (c *Cache) first(ctx context.Context, p nix.StorePath) (object, error) {
 	return c.objects.do(ctx, p, func() (object, error) { return c.find(ctx, p, 0) })
 }

@@ -59,6 +59,12 @@ func (f *flight[K, V]) join(key K) (c *call[V], mine bool) {
 	return c, true
 }
 
+func (f *flight[K, V]) clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = nil
+}
+
 func (f *flight[K, V]) forget(key K) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -88,8 +88,8 @@ type buildahContainer struct {
 
 // Exec does not trust buildah with what the command prints: with chroot
 // isolation, release 1.28 at times loses what comes right before the end. Where
-// there is a shell, it writes to files. Without one, a command is repeated that
-// succeeds in silence.
+// there is a shell, it writes to files. Without one, a command that prints
+// nothing is repeated.
 func (b buildahContainer) Exec(t testing.TB, c Command) Result {
 	t.Helper()
 	if b.shell {
@@ -97,7 +97,7 @@ func (b buildahContainer) Exec(t testing.TB, c Command) Result {
 	}
 	r := b.exec(t, c)
 	for range 2 {
-		if r != (Result{}) {
+		if r.Stdout+r.Stderr != "" {
 			break
 		}
 		r = b.exec(t, c)

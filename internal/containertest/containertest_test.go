@@ -13,8 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,21 +55,32 @@ func layer(t *testing.T, headers ...tar.Header) v1.Layer {
 	return l
 }
 
-// probeImage publishes an image that has the program of testdata/probe and a text.
-func probeImage(t *testing.T) (ref string) {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "probe")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, "./testdata/probe")
+// probe is the program of testdata/probe, without libraries.
+var probe = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "containertest-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "probe")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, "./testdata/probe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
-	data, err := os.ReadFile(program)
+	return os.ReadFile(program)
+})
+
+// probeImage publishes an image that has the probe and a text.
+func probeImage(t *testing.T) (ref string) {
+	t.Helper()
+	data, err := probe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	img, err := mutate.AppendLayers(empty.Image,
 		layer(t, tar.Header{Name: "bin/probe|" + string(data), Mode: 0o755}, tar.Header{Name: "bin/tail", Linkname: "probe", Typeflag: tar.TypeSymlink},
+			tar.Header{Name: "bin/sh", Linkname: "probe", Typeflag: tar.TypeSymlink},
 			tar.Header{Name: "dev", Mode: 0o755, Typeflag: tar.TypeDir}),
 		layer(t, tar.Header{Name: "text|of the image", Mode: 0o600, Uid: 7}))
 	if err != nil {
@@ -78,7 +91,7 @@ func probeImage(t *testing.T) (ref string) {
 		t.Fatal(err)
 	}
 	file = file.DeepCopy()
-	file.OS, file.Architecture = "linux", "amd64"
+	file.OS, file.Architecture = "linux", runtime.GOARCH
 	file.Config = v1.Config{Env: []string{"PATH=/bin", "NAME=image"}, WorkingDir: "/dev", Cmd: []string{"probe", "args", "cmd"}}
 	if img, err = mutate.ConfigFile(img, file); err != nil {
 		t.Fatal(err)
@@ -111,7 +124,7 @@ func TestEngines(t *testing.T) {
 	write(t, filepath.Join(folder, "here"), "of this machine")
 	open := Options{HostNetwork: true, Env: []string{"NAME=container"}, Mounts: []Mount{{Source: folder, Target: "/mnt"}}}
 	closed := Options{Mounts: []Mount{{Source: folder, Target: "/mnt", ReadOnly: true}}}
-	probe := func(args ...string) Command { return Command{Args: append([]string{"probe"}, args...)} }
+	ask := func(args ...string) Command { return Command{Args: append([]string{"probe"}, args...)} }
 	tests := []struct {
 		name    string
 		o       Options
@@ -121,21 +134,21 @@ func TestEngines(t *testing.T) {
 		trouble string // in stderr
 		alone   bool   // also in a container of its own
 	}{
-		{"arguments", closed, probe("args", "a b", "", "'$X'"), 0, "[\"a b\" \"\" \"'$X'\"]\n", "", false},
-		{"exit code", closed, probe("exit", "3"), 3, "", "", true},
+		{"arguments", closed, ask("args", "a b", "", "'$X'"), 0, "[\"a b\" \"\" \"'$X'\"]\n", "", false},
+		{"exit code", closed, ask("exit", "3"), 3, "", "", true},
 		{"both outputs and standard input", closed, Command{Args: []string{"probe", "copy"}, Stdin: "in\n"}, 0, "in\n", "in\n", true},
-		{"the image's environment", closed, probe("env", "NAME"), 0, "image\n", "", false},
-		{"the container's environment", open, probe("env", "NAME"), 0, "container\n", "", true},
+		{"the image's environment", closed, ask("env", "NAME"), 0, "image\n", "", false},
+		{"the container's environment", open, ask("env", "NAME"), 0, "container\n", "", true},
 		{"the command's environment", open, Command{Args: []string{"probe", "env", "NAME"}, Env: []string{"NAME=a command"}}, 0, "a command\n", "", false},
-		{"the image's user and folder", closed, probe("who"), 0, "0 /dev\n", "", false},
+		{"the image's user and folder", closed, ask("who"), 0, "0 /dev\n", "", false},
 		{"another user and folder", closed, Command{Args: []string{"probe", "who"}, User: "1000", WorkDir: "/bin"}, 0, "1000 /bin\n", "", true},
 		{"the user counts", closed, Command{Args: []string{"probe", "read", "/text"}, User: "1000"}, 1, "", "permission denied", false},
-		{"network", open, probe("dial", here), 0, "", "", false},
-		{"no network", closed, probe("dial", here), 1, "", "dial tcp " + here, true},
-		{"mount", closed, probe("read", "/mnt/here"), 0, "of this machine", "", true},
-		{"read-only mount", closed, probe("write", "/mnt/new", "x"), 1, "", "read-only file system", false},
-		{"mount to write to", open, probe("write", "/mnt/new", "x"), 0, "", "", false},
-		{"a change", closed, probe("write", "/text", "changed"), 0, "", "", false},
+		{"network", open, ask("dial", here), 0, "", "", false},
+		{"no network", closed, ask("dial", here), 1, "", "dial tcp " + here, true},
+		{"mount", closed, ask("read", "/mnt/here"), 0, "of this machine", "", true},
+		{"read-only mount", closed, ask("write", "/mnt/new", "x"), 1, "", "read-only file system", false},
+		{"mount to write to", open, ask("write", "/mnt/new", "x"), 0, "", "", false},
+		{"a change", closed, ask("write", "/text", "changed"), 0, "", "", false},
 	}
 	for _, e := range engines {
 		t.Run(e.String(), func(t *testing.T) {
@@ -153,7 +166,7 @@ func TestEngines(t *testing.T) {
 					check("Run", e.Run(t, image, tt.o, tt.c))
 				}
 			}
-			read := probe("read", "/text")
+			read := ask("read", "/text")
 			if r := started[false].Exec(t, read); r.Stdout != "changed" {
 				t.Errorf("after the change: %+v", r)
 			}

@@ -43,15 +43,26 @@ type build struct {
 
 // make builds what is due, publishes and records it.
 func (f *Factory) make(ctx context.Context, d *due, log *slog.Logger) (Stats, error) {
-	b := build{Factory: f, due: d, log: log, fresh: d.job.Reason == plan.Requested}
-	err := b.run(ctx)
+	var stats Stats
+	first := &build{Factory: f, due: d, log: log, fresh: d.job.Reason == plan.Requested}
+	err := first.attempt(ctx, func(b *build) error {
+		err := b.run(ctx)
+		stats = b.stats
+		return err
+	})
+	return stats, err
+}
+
+// attempt makes an image, and makes it again from nothing if a layer that was to
+// be reused turns out to be lost.
+func (b *build) attempt(ctx context.Context, run func(*build) error) error {
+	err := run(b)
 	var lost *layers.LostError
 	if errors.As(err, &lost) && ctx.Err() == nil {
-		log.Warn("a layer that was to be reused is lost, making all of them", "error", lost)
-		b = build{Factory: f, due: d, log: log, fresh: true}
-		err = b.run(ctx)
+		b.log.Warn("a layer that was to be reused is lost, making all of them", "error", lost)
+		return run(&build{Factory: b.Factory, due: b.due, log: b.log, fresh: true})
 	}
-	return b.stats, err
+	return err
 }
 
 // run is the way from a commit to its tags.
@@ -112,7 +123,7 @@ func (b *build) parts(ctx context.Context, systems []config.System) ([]image.Par
 	group, groupCtx := errgroup.WithContext(ctx)
 	base := newPromise[*layers.Layer]()
 	group.Go(func() error {
-		layer, err := b.sourceLayer()
+		layer, err := b.sourceLayer(groupCtx)
 		base.settle(layer, err)
 		if err != nil {
 			return fmt.Errorf("source: %w", err)

@@ -98,6 +98,7 @@ type Stats struct {
 // has a result, in the order of the configuration; a failure is in its result.
 // No job is begun once stop is closed; stop may be nil.
 func (f *Factory) Cycle(ctx context.Context, stop <-chan struct{}) ([]Result, error) {
+	f.Cache.Forget()
 	due, err := f.survey(ctx)
 	if err != nil {
 		return nil, err
@@ -109,7 +110,9 @@ func (f *Factory) Cycle(ctx context.Context, stop <-chan struct{}) ([]Result, er
 			return results, nil
 		default:
 		}
-		results = append(results, f.carryOut(ctx, d))
+		if result := f.carryOut(ctx, d); !d.quiet || result.Err != nil {
+			results = append(results, result)
+		}
 	}
 	return results, nil
 }
@@ -120,9 +123,11 @@ func (f *Factory) Plan(ctx context.Context) ([]plan.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	jobs := make([]plan.Job, len(due))
-	for i, d := range due {
-		jobs[i] = d.job
+	jobs := []plan.Job{}
+	for _, d := range due {
+		if !d.quiet {
+			jobs = append(jobs, d.job)
+		}
 	}
 	return jobs, nil
 }
@@ -145,7 +150,9 @@ func (f *Factory) carryOut(ctx context.Context, d due) Result {
 	switch {
 	case err != nil:
 	case d.job.Action == plan.None:
-		log.Info(string(d.job.Reason))
+		if !d.quiet {
+			log.Info(string(d.job.Reason))
+		}
 		result.Published = d.published()
 		err = f.settle(ctx, d)
 	case f.NoBuild:

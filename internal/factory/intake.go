@@ -73,13 +73,13 @@ func SourceInfo(tree *source.Tree, name string) (nix.PathInfo, error) {
 }
 
 // sourceLayer returns the layer with the source, from a registry if one has it.
-func (b *build) sourceLayer() (*layers.Layer, error) {
+func (b *build) sourceLayer(ctx context.Context) (*layers.Layer, error) {
 	key := layers.LinkedKey(b.encoding(), b.sources)
 	if layer := b.found.layer(key); layer != nil {
 		b.count(layer)
 		return layer, nil
 	}
-	layer, err := b.packer().Linked(b.tree, b.sources)
+	layer, err := b.packer().Linked(ctx, b.tree, b.sources)
 	if err != nil {
 		return nil, err
 	}

@@ -33,32 +33,38 @@ func (f *Factory) BuildPart(ctx context.Context, channel, rev, system string) (P
 	if i < 0 {
 		return Part{}, fmt.Errorf("%s is not a system of %s (it has %v)", system, channel, systemNames(f.Config.SystemsOf(d.channel)))
 	}
-	b := build{Factory: f, due: &d, log: f.Log.With("channel", channel, "rev", d.commit.Rev)}
+	part := Part{Channel: channel, Rev: d.commit.Rev, System: system, Recipe: d.recipe}
+	b := &build{Factory: f, due: &d, log: f.Log.With("channel", channel, "rev", d.commit.Rev)}
+	err = b.attempt(ctx, func(b *build) error {
+		part.Digest, err = b.part(ctx, f.Config.SystemsOf(d.channel)[i])
+		return err
+	})
+	return part, err
+}
+
+// part makes the image of one system and pushes it. The digest is empty for an
+// optional system that upstream does not have.
+func (b *build) part(ctx context.Context, system config.System) (string, error) {
 	done, err := b.begin(ctx)
 	if err != nil {
-		return Part{}, err
+		return "", err
 	}
 	defer done()
-	parts, err := b.parts(ctx, f.Config.SystemsOf(d.channel)[i:i+1])
-	if err != nil {
-		return Part{}, err
-	}
-	part := Part{Channel: channel, Rev: d.commit.Rev, System: system, Recipe: d.recipe}
-	if len(parts) == 0 {
-		return part, nil // an optional system that upstream does not have
+	parts, err := b.parts(ctx, []config.System{system})
+	if err != nil || len(parts) == 0 {
+		return "", err
 	}
 	digest, err := parts[0].Image.Digest()
 	if err != nil {
-		return Part{}, err
+		return "", err
 	}
-	for _, p := range d.places {
+	for _, p := range b.places {
 		if err := p.repo.PushImage(ctx, parts[0].Image); err != nil {
-			return Part{}, fmt.Errorf("publish: %s: %w", p.repo.Ref(digest.String()), err)
+			return "", fmt.Errorf("publish: %s: %w", p.repo.Ref(digest.String()), err)
 		}
 	}
 	b.fillCaches(ctx)
-	part.Digest = digest.String()
-	return part, nil
+	return digest.String(), nil
 }
 
 // Join publishes one image out of the parts of a commit, which BuildPart has

@@ -47,7 +47,11 @@ func (f *Factory) look(ctx context.Context, p *place, d *due) {
 		p.version = p.recorded.Version
 		return
 	case d.isHead && p.recorded != nil && p.recorded.Recipe == d.recipe:
-		if f.findStrayed(ctx, p) {
+		found, err := f.findStrayed(ctx, p)
+		if err != nil {
+			p.state.Err = fmt.Errorf("%s: %w", p.image, err)
+		}
+		if found || err != nil {
 			return
 		}
 	}
@@ -57,15 +61,18 @@ func (f *Factory) look(ctx context.Context, p *place, d *due) {
 }
 
 // findStrayed looks for the image on record by its digest.
-func (f *Factory) findStrayed(ctx context.Context, p *place) bool {
+func (f *Factory) findStrayed(ctx context.Context, p *place) (bool, error) {
 	index, err := p.repo.Index(ctx, p.recorded.Digest)
+	if errors.Is(err, registry.ErrNotFound) {
+		return false, nil // it has to be made again
+	}
 	if err != nil {
-		return false // it has to be made again
+		return false, err
 	}
 	p.strayed = index
 	p.state = plan.Published{Found: true, Digest: p.recorded.Digest, Rev: p.recorded.Rev, Recipe: p.recorded.Recipe}
 	p.version = p.recorded.Version
-	return true
+	return true, nil
 }
 
 // read reads what the index under a tag says of itself.
@@ -118,12 +125,12 @@ func (f *Factory) settle(ctx context.Context, d due) error {
 		if err := f.settleTags(ctx, d, p); err != nil {
 			return err
 		}
-		unrecorded = unrecorded || p.recorded == nil || p.recorded.Digest != p.state.Digest
+		unrecorded = unrecorded || p.state.Found && (p.recorded == nil || p.recorded.Digest != p.state.Digest)
 	}
 	if unrecorded {
 		return f.Store.Record(d.publications(f.Now()), nil, nil)
 	}
-	return f.Store.Succeed(d.channel.Name)
+	return f.Store.Succeed(d.channel.Name, d.commit.Rev)
 }
 
 func (f *Factory) settleTags(ctx context.Context, d due, p *place) error {

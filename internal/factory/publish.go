@@ -2,6 +2,7 @@ package factory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/check"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/record"
+	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
 // publish checks the index, sends it to every place, has it verified there,
@@ -31,6 +33,9 @@ func (f *Factory) publish(ctx context.Context, d *due, index v1.ImageIndex, vers
 	if err := f.verify(ctx, d.places[0].repo, digest); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
+	if err := f.mayTag(ctx, d, digest); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
 	tags := []string{d.commit.Rev}
 	if d.isHead {
 		tags = append(tags, d.channel.TagsFor(d.commit.Rev, d.commit.Date, version)...)
@@ -51,11 +56,41 @@ func (f *Factory) publish(ctx context.Context, d *due, index v1.ImageIndex, vers
 	return nil
 }
 
+// mayTag looks again before tags are set, for a build takes its time: a channel
+// that moved on meanwhile keeps its moving tags, and the tag that an outdated
+// commit has is not written over.
+func (f *Factory) mayTag(ctx context.Context, d *due, digest v1.Hash) error {
+	if d.isHead {
+		head, err := f.Heads.Head(ctx, d.channel.Name)
+		if err != nil {
+			return fmt.Errorf("head: %w", err)
+		}
+		d.isHead = head.Rev == d.commit.Rev
+	}
+	if d.isHead {
+		return nil
+	}
+	for _, p := range d.places {
+		got, err := p.repo.Digest(ctx, d.commit.Rev)
+		switch {
+		case errors.Is(err, registry.ErrNotFound):
+		case err != nil:
+			return fmt.Errorf("%s: %w", p.image, err)
+		case got != digest:
+			return fmt.Errorf("%s: it is %s now, and the tag of an outdated commit never changes", p.image, got)
+		}
+	}
+	return nil
+}
+
 // publications returns what to write down of a job that is settled.
 func (d due) publications(at time.Time) []record.Publication {
-	list := make([]record.Publication, len(d.places))
-	for i, p := range d.places {
-		list[i] = record.Publication{
+	var list []record.Publication
+	for _, p := range d.places {
+		if !p.state.Found {
+			continue
+		}
+		list = append(list, record.Publication{
 			Channel: d.channel.Name,
 			Rev:     p.state.Rev,
 			Recipe:  p.state.Recipe,
@@ -66,7 +101,7 @@ func (d due) publications(at time.Time) []record.Publication {
 			Systems: d.job.Systems,
 			Action:  string(d.job.Action),
 			Reason:  string(d.job.Reason),
-		}
+		})
 	}
 	return list
 }

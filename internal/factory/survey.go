@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,7 @@ type due struct {
 	commit  heads.Commit
 	since   time.Time // when the channel came to its head, for a head
 	isHead  bool
+	quiet   bool // nothing is due, and nobody needs to hear of it
 	recipe  string
 	places  []place
 }
@@ -81,7 +83,7 @@ func (f *Factory) surveyChannel(ctx context.Context, d due) []due {
 	}
 	d.commit, d.since, d.isHead = head.Commit, head.Since, true
 	asked := f.ask(ctx, &d)
-	asked.Waiting = f.waiting(head)
+	asked.Waiting = f.waiting(head.Channel, head.Rev)
 	d.job = plan.Make([]plan.Channel{asked})[0]
 	return append([]due{d}, f.passed(ctx, d)...)
 }
@@ -105,15 +107,15 @@ func (d due) failed(err error) due {
 	return d
 }
 
-// waiting tells whether the last try to publish this head failed and the next
-// one is not due. A daemon keeps to that; whoever runs a single cycle wants it
+// waiting tells whether the last try to publish a commit failed and the next one
+// is not due. A daemon keeps to that; whoever runs a single cycle wants it
 // tried.
-func (f *Factory) waiting(head heads.Head) bool {
+func (f *Factory) waiting(channel, rev string) bool {
 	if !f.Patient {
 		return false
 	}
-	failure, err := f.Store.Failure(head.Channel)
-	return err == nil && failure != nil && failure.Rev == head.Rev && f.Now().Before(failure.Next)
+	failure, err := f.Store.Failure(channel)
+	return err == nil && failure != nil && failure.Rev == rev && f.Now().Before(failure.Next)
 }
 
 // passed returns the jobs for commits that the channel has passed, newest
@@ -132,7 +134,7 @@ func (f *Factory) passed(ctx context.Context, d due) []due {
 		if len(jobs) == n {
 			break
 		}
-		if move.Rev == d.commit.Rev || f.onRecord(d, move.Rev) {
+		if move.Rev == d.commit.Rev || f.onRecord(d, move.Rev) || f.waiting(d.channel.Name, move.Rev) {
 			continue
 		}
 		fill := due{channel: d.channel, recipe: d.recipe, places: unasked(d.places)}
@@ -142,9 +144,8 @@ func (f *Factory) passed(ctx context.Context, d due) []due {
 			continue
 		}
 		fill.job = plan.Fill(f.ask(ctx, &fill))
-		if fill.job.Action != plan.None || fill.job.Err != nil {
-			jobs = append(jobs, fill)
-		}
+		fill.quiet = fill.job.Action == plan.None && fill.job.Err == nil
+		jobs = append(jobs, fill)
 	}
 	return jobs
 }
@@ -192,9 +193,24 @@ func (f *Factory) Recipe(ch config.Channel) (string, error) {
 		Optional:    systemNames(ch.Optional),
 		SourceNames: f.Config.Source.Names,
 		Labels:      f.Config.Labels,
+		Repository:  f.Config.Upstream.Repository,
+		Keys:        f.keys(),
 		Encoding:    f.encoding().Identity(),
 		Database:    nixdb.Identity,
 	})
+}
+
+// keys are the trusted keys: whose signatures are in an image's database depends
+// on them.
+func (f *Factory) keys() []string {
+	var keys []string
+	for _, s := range f.Config.Substituters {
+		for _, k := range s.Keys {
+			keys = append(keys, k.String())
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 func (f *Factory) encoding() layers.Encoding { return layers.Encoding(f.Config.Compression) }

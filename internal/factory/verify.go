@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -42,20 +43,34 @@ func (f *Factory) verify(ctx context.Context, repo registry.Repository, digest v
 // command runs a command line of the configuration. Credentials of the factory
 // are not for it.
 func (f *Factory) command(ctx context.Context, line string, env ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, maxVerify)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", line)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a stop reaches what the shell has started
 	cmd.Dir = f.ConfigDir
 	cmd.Env = append(secrets.Without(os.Environ(), f.hidden()...), env...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = 10 * time.Second
+	defer func() {
+		if cmd.Process != nil {
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // nothing of it stays behind
+		}
+	}()
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return nil
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("not done after %v: %s", maxVerify, tail(string(out)))
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return fmt.Errorf("%w: %s", err, tail(string(out)))
 }
+
+// maxVerify bounds a command: one that hangs must not end the daemon's work.
+const maxVerify = time.Hour
 
 // hidden are the variables of the configuration that hold secrets.
 func (f *Factory) hidden() []string {

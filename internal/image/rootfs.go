@@ -191,17 +191,24 @@ func parseMode(s string) (int64, error) {
 // file, the one named first wins; what had lies there already wins over both.
 func (r Root) profile(had []layers.File) []layers.File {
 	taken := make(map[string]bool)
+	folders := make(map[string]bool) // in which something lies
+	take := func(at string) {
+		taken[at] = true
+		for dir := path.Dir(at); dir != "/"; dir = path.Dir(dir) {
+			folders[dir] = true
+		}
+	}
 	for _, f := range had {
-		taken[f.Path] = true
+		take(f.Path)
 	}
 	var links []layers.File
 	for _, tool := range r.Inventory.Tools {
 		for _, name := range tool.Files {
 			at := profileDir + "/" + name
-			if taken[at] || below(taken, at) {
+			if taken[at] || folders[at] || below(taken, at) {
 				continue
 			}
-			taken[at] = true
+			take(at)
 			links = append(links, layers.File{Path: at, Target: tool.Path.String() + "/" + name})
 		}
 	}

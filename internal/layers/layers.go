@@ -55,6 +55,11 @@ type Layer struct {
 // configuration and manifest describe it. Its bytes are read from there only if
 // another destination needs them.
 func Found(key string, paths []string, diffID v1.Hash, layer v1.Layer) (*Layer, error) {
+	for _, name := range paths {
+		if _, err := nix.ParseStorePathBase(name); err != nil {
+			return nil, fmt.Errorf("annotation %s: %w", PathsAnnotation, err)
+		}
+	}
 	l := &Layer{Key: key, Paths: paths, CreatedBy: createdBy(paths), diffID: diffID, remote: layer}
 	l.open = func() (io.ReadCloser, error) {
 		rc, err := layer.Compressed()

@@ -143,13 +143,18 @@ type Tree interface {
 
 // Linked packs store objects that all have the tree as their content: the
 // first as files, the others as hard links to these.
-func (p Packer) Linked(tree Tree, objects []nix.PathInfo) (*Layer, error) {
+func (p Packer) Linked(ctx context.Context, tree Tree, objects []nix.PathInfo) (*Layer, error) {
 	layer, err := p.write(func(a *archive) error {
 		if err := a.storeFolders(); err != nil {
 			return err
 		}
 		first := objects[0].Path
-		err := tree.Walk(func(e nar.Entry, content io.Reader) error { return a.object(first, e, content) })
+		err := tree.Walk(func(e nar.Entry, content io.Reader) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return a.object(first, e, content)
+		})
 		for _, object := range objects[1:] {
 			if err != nil {
 				return err

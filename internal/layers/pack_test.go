@@ -328,7 +328,7 @@ func TestLinked(t *testing.T) {
 	first, _ := packed(t, 1, "nixpkgs-src", tree...)
 	second := object(t, 2, "source", first.NarSize)
 	second.NarHash = first.NarHash
-	layer, err := Packer{Dir: t.TempDir()}.Linked(tree, []nix.PathInfo{first, second})
+	layer, err := Packer{Dir: t.TempDir()}.Linked(t.Context(), tree, []nix.PathInfo{first, second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +386,7 @@ func BenchmarkLinked(b *testing.B) {
 	first, _ := packed(b, 1, "nixpkgs-src", tree...)
 	b.SetBytes(64 << 20)
 	for b.Loop() {
-		if _, err := (Packer{Dir: b.TempDir()}).Linked(tree, []nix.PathInfo{first}); err != nil {
+		if _, err := (Packer{Dir: b.TempDir()}).Linked(b.Context(), tree, []nix.PathInfo{first}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -111,3 +111,18 @@ func (p PathInfo) untrusted(keys []PublicKey) error {
 	return fmt.Errorf("no trusted signature: signed by %s; trusted: %s",
 		strings.Join(signers, ", "), strings.Join(trusted, ", "))
 }
+
+// Verified returns those of the signatures that a key of keys has made.
+func (i PathInfo) Verified(keys []PublicKey) []Signature {
+	message := i.Fingerprint()
+	var good []Signature
+	for _, sig := range i.Sigs {
+		for _, k := range keys {
+			if k.Name() == sig.Name && k.verifies(message, sig) {
+				good = append(good, sig)
+				break
+			}
+		}
+	}
+	return good
+}

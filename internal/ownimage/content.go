@@ -45,22 +45,24 @@ func (c Content) files(program string) ([]layers.File, error) {
 		// Runners of Gitea and Forgejo keep a job's container alive with it.
 		{Path: "/bin/sleep", Target: "/run/profile/bin/sleep"},
 	}
-	for _, part := range recipe.Parts {
-		more, err := c.part(part)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, more...)
-	}
-	return files, nil
+	more, err := c.imageFolder()
+	return append(files, more...), err
 }
 
-// part returns the entries of one part of the image folder.
-func (c Content) part(part string) ([]layers.File, error) {
+// imageFolder returns the entries of the image folder.
+func (c Content) imageFolder() ([]layers.File, error) {
+	if _, err := os.Stat(filepath.Join(c.Image, "image.nix")); err != nil {
+		return nil, err
+	}
 	var files []layers.File
-	err := filepath.WalkDir(filepath.Join(c.Image, part), func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	err := filepath.WalkDir(c.Image, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
 			return err
+		case recipe.Ignored(name) && d.IsDir():
+			return fs.SkipDir
+		case recipe.Ignored(name), d.IsDir():
+			return nil
 		}
 		rel, err := filepath.Rel(c.Image, name)
 		if err != nil {

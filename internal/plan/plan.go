@@ -125,12 +125,13 @@ func Make(channels []Channel) []Job {
 }
 
 // Fill plans the image of a revision that the channel has passed. It is built
-// where nothing has its tag; nothing that is there is ever written over.
+// where nothing has its tag, or where the same image is in some places only;
+// nothing else that is there is ever written over.
 func Fill(ch Channel) Job {
 	job := ch.job()
 	switch {
 	case job.Err != nil:
-	case ch.count(Published.found) == 0:
+	case ch.count(Published.found) == 0, ch.count(Published.found) < len(ch.Published) && ch.count(ch.current) == ch.count(Published.found):
 		job.Action, job.Reason = Build, Backfill
 	default:
 		job.Reason = UpToDate

@@ -20,9 +20,12 @@ import (
 // format changes when this program makes another image of the same inputs.
 const format = 1
 
-// Parts are the entries of an image folder that enter the image; others, such
-// as a README, do not count.
-var Parts = []string{"image.nix", "rootfs", "bin"}
+// Ignored tells of entries of an image folder that do not count: descriptions
+// and tests. Everything else does, for image.nix may import it.
+func Ignored(name string) bool {
+	base := path.Base(name)
+	return base == "testdata" || strings.HasSuffix(base, "_test.go") || strings.HasSuffix(base, ".md")
+}
 
 // Settings are the settings that enter an image. Adding a field changes every
 // recipe.
@@ -30,9 +33,11 @@ type Settings struct {
 	Systems     []string          `json:"systems"`
 	Optional    []string          `json:"optional"` // systems that may be left out
 	SourceNames []string          `json:"sourceNames"`
-	Labels      map[string]string `json:"labels"`   // JSON has them in order
-	Encoding    string            `json:"encoding"` // identity of the layers' encoding
-	Database    string            `json:"database"` // identity of what writes the Nix database
+	Repository  string            `json:"repository"` // of nixpkgs, as in NixOS/nixpkgs
+	Keys        []string          `json:"keys"`       // whose signatures enter the Nix database, in order
+	Labels      map[string]string `json:"labels"`     // JSON has them in order
+	Encoding    string            `json:"encoding"`   // identity of the layers' encoding
+	Database    string            `json:"database"`   // identity of what writes the Nix database
 }
 
 // Digest returns "sha256:" and 64 hex digits. Of a file its path, whether it is
@@ -50,16 +55,22 @@ func Digest(image string, settings Settings) (string, error) {
 		return "", err
 	}
 	defer root.Close()
-	for _, part := range Parts {
-		err := fs.WalkDir(root.FS(), part, func(name string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			return entry(h, root, name, d)
-		})
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", image, err)
+	if _, err := root.Stat("image.nix"); err != nil {
+		return "", fmt.Errorf("%s: %w", image, err)
+	}
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case Ignored(name) && d.IsDir():
+			return fs.SkipDir
+		case Ignored(name):
+			return nil
 		}
+		return entry(h, root, name, d)
+	})
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", image, err)
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }

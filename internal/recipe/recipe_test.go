@@ -51,6 +51,8 @@ func TestDigestDoesNotDependOnTheMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(b, "README.md"), "not part of the image", 0o644)
+	write(t, filepath.Join(b, "image_test.go"), "package base", 0o644)
+	write(t, filepath.Join(b, "testdata/x"), "", 0o644)
 	if x, y := digest(t, a, settings), digest(t, b, settings); x != y {
 		t.Errorf("two folders with the same content: %s and %s", x, y)
 	}
@@ -64,6 +66,7 @@ func TestDigestVariesWithEveryInput(t *testing.T) {
 		"script":     func(dir string) { write(t, filepath.Join(dir, "bin/tool"), "#!/bin/bash", 0o755) },
 		"executable": func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/passwd"), "root", 0o755) },
 		"new file":   func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/group"), "", 0o644) },
+		"import":     func(dir string) { write(t, filepath.Join(dir, "tools.nix"), "[ ]", 0o644) },
 		"moved file": func(dir string) {
 			os.Rename(filepath.Join(dir, "rootfs/etc/passwd"), filepath.Join(dir, "rootfs/passwd"))
 		},

@@ -55,7 +55,7 @@ func TestFail(t *testing.T) {
 func TestSuccessEndsFailure(t *testing.T) {
 	s := openTemp(t)
 	for _, channel := range []string{"a", "b"} {
-		if _, err := s.Fail(channel, "r", "no", epoch); err != nil {
+		if _, err := s.Fail(channel, strings.Repeat("a", 40), "no", epoch); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,7 +66,7 @@ func TestSuccessEndsFailure(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Channel != "b" {
 		t.Errorf("Failures = %+v, %v, want that of b alone", all, err)
 	}
-	if f, err := s.Fail("a", "r", "no", epoch); err != nil || f.Count != 1 {
+	if f, err := s.Fail("a", strings.Repeat("a", 40), "no", epoch); err != nil || f.Count != 1 {
 		t.Errorf("Fail after a success = %+v, %v, want count 1", f, err)
 	}
 }

@@ -43,7 +43,7 @@ type Source struct {
 }
 
 // Record notes what was published. It is called when all of it is in place:
-// with it the failure of the channels, if there was one, is over. The source
+// with it the failure of these revisions, if there was one, is over. The source
 // may be nil.
 func (s *Store) Record(p []Publication, l []Layer, src *Source) error {
 	return s.update(func(tx *bbolt.Tx) error {
@@ -76,7 +76,7 @@ func recordPublication(tx *bbolt.Tx, p Publication) error {
 	if err := put(tx, publicationsBucket, key(p.Channel, p.Image), p); err != nil {
 		return err
 	}
-	if err := tx.Bucket(failuresBucket.name).Delete(key(p.Channel)); err != nil {
+	if err := succeed(tx, p.Channel, p.Rev); err != nil {
 		return err
 	}
 	return add(tx, historyBucket, Event{

@@ -228,14 +228,25 @@ func (l *layoutRepository) putBytes(ctx context.Context, data []byte) error {
 	})
 }
 
+// sound tells whether a file has the bytes of a blob.
+func sound(file string, digest v1.Hash, size int64) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	got, n, err := v1.SHA256(f)
+	return err == nil && n == size && got == digest
+}
+
 // put writes a blob under its digest, unless it is there.
 func (l *layoutRepository) put(ctx context.Context, digest v1.Hash, size int64, open func() (io.ReadCloser, error)) (err error) {
 	at := filepath.Join(l.blobs(), digest.Hex)
-	if info, err := os.Stat(at); err == nil && info.Size() == size {
-		return nil
-	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if sound(at, digest, size) {
+		return nil
 	}
 	from, err := open()
 	if err != nil {

@@ -127,13 +127,25 @@ func (r *remoteRepository) with(ask func(*client) error) error {
 	}
 	err = readable(ask(c))
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		r.mu.Lock()
-		if r.now == c {
-			r.now = nil
-		}
-		r.mu.Unlock()
+		r.forget()
 	}
 	return err
+}
+
+// send is with for what writes: a conversation that remembers having sent what
+// is not there is of no use, either.
+func (r *remoteRepository) send(ask func(*client) error) error {
+	err := r.with(ask)
+	if err != nil {
+		r.forget()
+	}
+	return err
+}
+
+func (r *remoteRepository) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = nil
 }
 
 func (r *remoteRepository) Ref(tag string) string { return r.reference(tag).String() }
@@ -194,7 +206,7 @@ func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image) error {
 	if err != nil {
 		return err
 	}
-	return r.with(func(c *client) error { return c.pusher.Push(ctx, r.repo.Digest(digest.String()), img) })
+	return r.send(func(c *client) error { return c.pusher.Push(ctx, r.repo.Digest(digest.String()), img) })
 }
 
 func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error {
@@ -203,11 +215,12 @@ func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 		return err
 	}
 	at := r.repo.Digest(digest.String())
-	if err := r.with(func(c *client) error { return c.pusher.Push(ctx, at, index) }); err != nil {
+	if err := r.send(func(c *client) error { return c.pusher.Push(ctx, at, index) }); err != nil {
 		return err
 	}
 	desc, err := r.head(ctx, at)
 	if err != nil {
+		r.forget()
 		return fmt.Errorf("%s: pushed, but asking for it back: %w", at, err)
 	}
 	if desc.Digest != digest {
@@ -217,7 +230,7 @@ func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 }
 
 func (r *remoteRepository) Tag(ctx context.Context, index v1.ImageIndex, tag string) error {
-	return r.with(func(c *client) error { return c.pusher.Put(ctx, r.repo.Tag(tag), index) })
+	return r.send(func(c *client) error { return c.pusher.Put(ctx, r.repo.Tag(tag), index) })
 }
 
 // readable turns the answer 404 into ErrNotFound and says of every other one

@@ -64,8 +64,12 @@ func (l *layout) manifest(w http.ResponseWriter, r *http.Request, repository, re
 	if err != nil {
 		digest, err = l.find(repository, reference)
 	}
-	if err != nil {
+	if errors.Is(err, errNoTag) {
 		problem(w, http.StatusNotFound, "MANIFEST_UNKNOWN", err.Error())
+		return
+	}
+	if err != nil {
+		problem(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
 		return
 	}
 	data, err := os.ReadFile(l.file(digest))
@@ -144,10 +148,12 @@ func (l *layout) find(repository, tag string) (v1.Hash, error) {
 	}
 	digest, ok := refs[repository+":"+tag]
 	if !ok {
-		return v1.Hash{}, fmt.Errorf("%s has no tag %q", repository, tag)
+		return v1.Hash{}, fmt.Errorf("%s:%s: %w", repository, tag, errNoTag)
 	}
 	return digest, nil
 }
+
+var errNoTag = errors.New("no such tag")
 
 // refs returns the entries of the layout's index: "repository:tag" to digest.
 func (l *layout) refs() (map[string]v1.Hash, error) {
