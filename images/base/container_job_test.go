@@ -58,9 +58,6 @@ func (in inside) testJob(t *testing.T) {
 	}
 }
 
-// runnerID is the user of GitHub's runners.
-const runnerID = 1001
-
 // workspace is the folder that a runner has for a job, with a repository.
 func workspace(t *testing.T) (dir string) {
 	t.Helper()
