@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -67,7 +69,10 @@ func (a *app) status(o statusOptions) error {
 	if err != nil {
 		return err
 	}
-	store, err := record.Open(c.State)
+	store, err := record.Snapshot(c.State)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("state: %s: no cycle has run so far", c.State)
+	}
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}

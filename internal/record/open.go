@@ -176,7 +176,13 @@ func setSchema(tx *bbolt.Tx, schema int) error {
 }
 
 // Close releases the file. The Store is not used after that.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	err := s.db.Close()
+	if s.copied != "" {
+		err = errors.Join(err, os.RemoveAll(s.copied))
+	}
+	return err
+}
 
 func (s *Store) view(fn func(*bbolt.Tx) error) error {
 	return s.guard(func() error { return s.db.View(fn) })

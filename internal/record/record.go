@@ -19,8 +19,9 @@ import (
 
 // Store is an open state file. It may be used by many goroutines.
 type Store struct {
-	file string
-	db   *bbolt.DB
+	file   string
+	db     *bbolt.DB
+	copied string // folder of the copy that this is, removed by Close
 }
 
 // A bucket holds one kind of value. Where new keys keep coming, it is bounded:
