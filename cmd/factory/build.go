@@ -71,22 +71,36 @@ func (a *app) build(ctx context.Context, o buildOptions) error {
 	return err
 }
 
-type publishIndexOptions struct{ output }
+type publishIndexOptions struct {
+	due string
+	output
+}
 
 func (a *app) publishIndexCommand() *cobra.Command {
 	var o publishIndexOptions
 	cmd := &cobra.Command{
-		Use:   "publish-index PART.json…",
+		Use:   "publish-index [--due MATRIX] PART.json…",
 		Short: "Join images that factory build has pushed, and publish them",
 		Long: `Reads what factory build --output json has printed, joins the images of each
 commit into one index, checks it and sets the tags. A commit of which a system is
 missing is not published.
 
+With --due, what factory plan --output github-matrix printed, a commit that was due
+and of which there is no part at all is a failure, too: it is recorded, and told to
+the webhooks.
+
 JSON: as factory run --once.`,
-		Example: `  factory publish-index parts/*.json`,
-		Args:    cobra.MinimumNArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.publishIndex(cmd.Context(), args, o) },
+		Example: `  factory publish-index parts/*.json
+  factory publish-index --due "$MATRIX" parts/*.json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.due != "" {
+				return nil
+			}
+			return cobra.MinimumNArgs(1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.publishIndex(cmd.Context(), args, o) },
 	}
+	cmd.Flags().StringVar(&o.due, "due", "", "the matrix that the parts were built by")
 	o.addFlag(cmd)
 	return cmd
 }
@@ -98,6 +112,9 @@ func (a *app) publishIndex(ctx context.Context, files []string, o publishIndexOp
 	commits, err := readParts(files)
 	if err != nil {
 		return usageError{err}
+	}
+	if commits, err = addDue(commits, o.due); err != nil {
+		return usageError{fmt.Errorf("--due: %w", err)}
 	}
 	f, hooks, err := a.prepare()
 	if err != nil {
@@ -138,6 +155,24 @@ func readParts(files []string) ([][]factory.Part, error) {
 			return nil, fmt.Errorf("%s: a second part of %s for %s", file, job(part.Channel, part.Rev), part.System)
 		}
 		commits[i] = append(commits[i], part)
+	}
+	return commits, nil
+}
+
+// addDue adds the commits of a matrix of which there is no part, each with a
+// part for no system.
+func addDue(commits [][]factory.Part, due string) ([][]factory.Part, error) {
+	if due == "" {
+		return commits, nil
+	}
+	var m matrix
+	if err := json.Unmarshal([]byte(due), &m); err != nil {
+		return nil, err
+	}
+	for _, e := range m.Include {
+		if !slices.ContainsFunc(commits, func(c []factory.Part) bool { return c[0].Channel == e.Channel && c[0].Rev == e.Rev }) {
+			commits = append(commits, []factory.Part{{Channel: e.Channel, Rev: e.Rev}})
+		}
 	}
 	return commits, nil
 }

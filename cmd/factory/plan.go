@@ -85,26 +85,30 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 // maxMatrix is how many jobs GitHub makes of a matrix.
 const maxMatrix = 256
 
-// writeMatrix writes the matrix of a GitHub Actions job.
+// matrix is the matrix of a GitHub Actions job: an entry for each image of one
+// system that is due.
+type matrix struct {
+	Include []matrixEntry `json:"include"`
+}
+
+type matrixEntry struct {
+	Channel string `json:"channel"`
+	Rev     string `json:"rev"`
+	System  string `json:"system"`
+}
+
 func writeMatrix(w io.Writer, jobs []plan.Job) error {
-	type entry struct {
-		Channel string `json:"channel"`
-		Rev     string `json:"rev"`
-		System  string `json:"system"`
-	}
-	matrix := struct {
-		Include []entry `json:"include"`
-	}{[]entry{}}
+	m := matrix{Include: []matrixEntry{}}
 	for _, j := range jobs {
 		if j.Action == plan.None {
 			continue
 		}
-		if len(matrix.Include)+len(j.Systems) > maxMatrix {
+		if len(m.Include)+len(j.Systems) > maxMatrix {
 			break // the rest is due next time, too
 		}
 		for _, system := range j.Systems {
-			matrix.Include = append(matrix.Include, entry{j.Channel, j.Rev, system})
+			m.Include = append(m.Include, matrixEntry{j.Channel, j.Rev, system})
 		}
 	}
-	return json.NewEncoder(w).Encode(matrix)
+	return json.NewEncoder(w).Encode(m)
 }

@@ -130,7 +130,7 @@ func (f *Factory) join(ctx context.Context, d *due, parts []Part) error {
 func (f *Factory) partOf(ctx context.Context, d *due, parts []Part, system config.System) (v1.Image, error) {
 	i := slices.IndexFunc(parts, func(p Part) bool { return p.System == system.Nix })
 	if i < 0 {
-		return nil, fmt.Errorf("no part of %s@%s is for this system", d.channel.Name, d.commit.Rev)
+		return nil, fmt.Errorf("no part of %s@%s is for this system: it was not built", d.channel.Name, d.commit.Rev)
 	}
 	part := parts[i]
 	switch {
