@@ -1,10 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
@@ -47,12 +43,9 @@ func (a *app) history(o historyOptions) error {
 	if err != nil {
 		return err
 	}
-	store, err := record.Snapshot(c.State)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("state: %s: no cycle has run so far", c.State)
-	}
+	store, err := snapshot(c)
 	if err != nil {
-		return fmt.Errorf("state: %w", err)
+		return err
 	}
 	defer store.Close()
 	events, err := store.History(o.channel, o.limit)

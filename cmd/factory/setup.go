@@ -155,6 +155,19 @@ func (a *app) factory(c config.Config) (*factory.Factory, error) {
 	return f, nil
 }
 
+// snapshot opens the state for reading, also beside a factory that runs. The
+// caller closes it.
+func snapshot(c config.Config) (*record.Store, error) {
+	store, err := record.Snapshot(c.State)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("state: %s: no cycle has run so far", c.State)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	return store, nil
+}
+
 // wire puts everything together around a state that is open.
 func (a *app) wire(c config.Config, store *record.Store) (*factory.Factory, error) {
 	log, err := a.logger()

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -69,12 +67,9 @@ func (a *app) status(o statusOptions) error {
 	if err != nil {
 		return err
 	}
-	store, err := record.Snapshot(c.State)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("state: %s: no cycle has run so far", c.State)
-	}
+	store, err := snapshot(c)
 	if err != nil {
-		return fmt.Errorf("state: %w", err)
+		return err
 	}
 	defer store.Close()
 	list := make([]channelStatus, len(c.Channels))

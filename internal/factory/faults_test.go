@@ -191,9 +191,36 @@ func TestHeadMovesDuringTheBuild(t *testing.T) {
 	if results[0].Rev != old || w.tag(0, release, old) != results[0].Published[0].Digest {
 		t.Errorf("published %+v, want the image of %s", results[0], old)
 	}
+	if got := w.tag(0, release, "latest"); got != "" {
+		t.Errorf("latest moved to %s, which was not the head any more", got)
+	}
 	results = w.expect(release + ": build (new commit)")
 	if results[0].Rev == old || w.tag(0, release, "latest") != results[0].Published[0].Digest {
 		t.Errorf("the next cycle published %+v, latest is %s", results[0], w.tag(0, release, "latest"))
+	}
+}
+
+// Somebody else tags the commit while it is built and the channel moves on: the
+// tag of an outdated commit is not written over.
+func TestTagSetDuringTheBuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{channels: onlyRelease})
+	first := w.setHead(release, "release-doc")
+	w.expect(release + ": build (new commit)")
+	foreign := w.tag(0, release, first)
+	rev := w.setHead(release, "release-leaf")
+	remove := w.upstream.Handle(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/codeload/") {
+			w.retag(release, rev, first)
+			w.upstream.SetHead(release, w.fixture.Commit("release-deep").Rev)
+		}
+		return false
+	})
+	results := w.expect(release + ": failed")
+	remove()
+	contains(t, "the error", results[0].Error, "never changes")
+	if got := w.tag(0, release, rev); got != foreign {
+		t.Errorf("the tag was written over: %s", got)
 	}
 }
 
