@@ -113,12 +113,12 @@ func (p PathInfo) untrusted(keys []PublicKey) error {
 }
 
 // Verified returns those of the signatures that a key of keys has made.
-func (i PathInfo) Verified(keys []PublicKey) []Signature {
-	message := i.Fingerprint()
+func (p PathInfo) Verified(keys []PublicKey) []Signature {
+	message := p.Fingerprint()
 	var good []Signature
-	for _, sig := range i.Sigs {
+	for _, sig := range p.Sigs {
 		for _, k := range keys {
-			if k.Name() == sig.Name && k.verifies(message, sig) {
+			if k.verifies(message, sig) {
 				good = append(good, sig)
 				break
 			}

@@ -309,3 +309,35 @@ func TestLayoutRefusesABlobThatIsNotItsDigest(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+func TestLayoutMendsADamagedBlob(t *testing.T) {
+	l := Layout(t.TempDir(), "x").(*layoutRepository)
+	index := randomIndex(t)
+	if err := l.Push(t.Context(), index); err != nil {
+		t.Fatal(err)
+	}
+	blobs, err := filepath.Glob(l.blobs() + "/*")
+	if err != nil || len(blobs) == 0 {
+		t.Fatal(blobs, err)
+	}
+	for _, name := range blobs {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)/2] ^= 1
+		if err := os.WriteFile(name, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(l.Push(t.Context(), index), l.Tag(t.Context(), index, "one")); err != nil {
+		t.Fatal(err)
+	}
+	back, err := l.Index(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Index(back); err != nil {
+		t.Errorf("pushed again, it is still damaged: %v", err)
+	}
+}

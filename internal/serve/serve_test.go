@@ -111,3 +111,16 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// A layout that cannot be read is not one that lacks the image.
+func TestUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	Handler(dir).ServeHTTP(w, httptest.NewRequest("GET", "/v2/x/manifests/latest", nil))
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("status %d, want 500", w.Code)
+	}
+}
