@@ -312,6 +312,45 @@ func (l *layoutRepository) Tag(_ context.Context, index v1.ImageIndex, tag strin
 	return replace(filepath.Join(l.dir, "index.json"), append(data, '\n'))
 }
 
+// Missing looks for files of the right size; only manifests are read.
+func (l *layoutRepository) Missing(ctx context.Context, digest v1.Hash) ([]v1.Hash, error) {
+	return missing(ctx, l, digest, 1)
+}
+
+func (l *layoutRepository) manifest(_ context.Context, digest v1.Hash) ([]byte, error) {
+	raw, err := os.ReadFile(filepath.Join(l.blobs(), digest.Hex))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", l.Ref(digest.String()), ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if got, _, err := v1.SHA256(bytes.NewReader(raw)); err != nil || got != digest {
+		return nil, fmt.Errorf("%s: its bytes have the digest %s: %w", l.Ref(digest.String()), got, ErrNotFound)
+	}
+	return raw, nil
+}
+
+func (l *layoutRepository) hasBlob(_ context.Context, digest v1.Hash, size int64) (bool, error) {
+	info, err := os.Stat(filepath.Join(l.blobs(), digest.Hex))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && info.Mode().IsRegular() && info.Size() == size, err
+}
+
+// CanPush writes an empty file where blobs go, and removes it.
+func (l *layoutRepository) CanPush(context.Context) error {
+	if err := l.begin(); err != nil {
+		return err
+	}
+	f, err := l.create()
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(f.Name()), f.Close())
+}
+
 // readIndex reads a layout's index.json; ErrNotFound if there is none.
 func readIndex(dir string) (*v1.IndexManifest, error) {
 	file := filepath.Join(dir, "index.json")

@@ -41,6 +41,18 @@ type Repository interface {
 	// already is not sent again.
 	Push(ctx context.Context, index v1.ImageIndex) error
 
-	// Tag makes the tag point to an index that was pushed.
+	// Tag makes the tag point to an index that was pushed. Where the tag leads
+	// to something else that must not be written over, the error is an
+	// *ImmutableTagError.
 	Tag(ctx context.Context, index v1.ImageIndex, tag string) error
+
+	// Missing lists what is not there of a digest and all that is below it: the
+	// digest itself, manifests, configurations and layers, none of which is
+	// fetched but the manifests. Nothing is missing of what is whole.
+	Missing(ctx context.Context, digest v1.Hash) ([]v1.Hash, error)
+
+	// CanPush finds out whether something may be pushed, and leaves nothing
+	// behind. Where the repository has to be made by somebody first, the error
+	// is a *NoRepositoryError.
+	CanPush(ctx context.Context) error
 }

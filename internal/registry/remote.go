@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,8 +15,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"golang.org/x/sync/errgroup"
 )
 
 // Options are how registries are spoken to.
@@ -53,7 +56,7 @@ func Remote(repo name.Repository, o Options) (Repository, error) {
 		remote.WithJobs(o.Jobs),
 		remote.WithRetryBackoff(remote.Backoff{Duration: o.Backoff, Factor: 3, Jitter: 0.1, Steps: 4}),
 	}
-	r := &remoteRepository{repo: repo, options: options}
+	r := &remoteRepository{repo: repo, options: options, plain: o}
 	if _, err := r.client(); err != nil {
 		return nil, err
 	}
@@ -88,6 +91,7 @@ func (b countedBody) Read(p []byte) (int, error) {
 type remoteRepository struct {
 	repo    name.Repository
 	options []remote.Option
+	plain   Options
 
 	mu  sync.Mutex
 	now *client
@@ -201,12 +205,43 @@ func (r *remoteRepository) Index(ctx context.Context, tag string) (v1.ImageIndex
 	return desc.ImageIndex()
 }
 
+// PushImage asks for every blob and for the manifest: a registry's clean-up may
+// have taken a blob and left the manifest.
 func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image) error {
 	digest, err := img.Digest()
 	if err != nil {
 		return err
 	}
-	return r.send(func(c *client) error { return c.pusher.Push(ctx, r.repo.Digest(digest.String()), img) })
+	blobs, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	config, err := partial.ConfigLayer(img)
+	if err != nil {
+		return err
+	}
+	r.forget() // what it remembers of blobs
+	err = r.send(func(c *client) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(r.plain.Jobs)
+		for _, blob := range append(blobs, config) {
+			g.Go(func() error { return c.pusher.Upload(ctx, r.repo, blob) })
+		}
+		return g.Wait()
+	})
+	if err != nil {
+		return err
+	}
+	return r.putManifest(ctx, digest, img)
+}
+
+// putManifest sends a manifest unless it is there.
+func (r *remoteRepository) putManifest(ctx context.Context, digest v1.Hash, m remote.Taggable) error {
+	at := r.repo.Digest(digest.String())
+	if _, err := r.head(ctx, at); err == nil || !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return r.send(func(c *client) error { return c.pusher.Put(ctx, at, m) })
 }
 
 func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error {
@@ -214,10 +249,23 @@ func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 	if err != nil {
 		return err
 	}
-	at := r.repo.Digest(digest.String())
-	if err := r.send(func(c *client) error { return c.pusher.Push(ctx, at, index) }); err != nil {
+	manifest, err := index.IndexManifest()
+	if err != nil {
 		return err
 	}
+	for _, child := range manifest.Manifests {
+		img, err := index.Image(child.Digest)
+		if err != nil {
+			return err
+		}
+		if err := r.PushImage(ctx, img); err != nil {
+			return err
+		}
+	}
+	if err := r.putManifest(ctx, digest, index); err != nil {
+		return err
+	}
+	at := r.repo.Digest(digest.String())
 	desc, err := r.head(ctx, at)
 	if err != nil {
 		r.forget()
@@ -230,7 +278,77 @@ func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 }
 
 func (r *remoteRepository) Tag(ctx context.Context, index v1.ImageIndex, tag string) error {
-	return r.send(func(c *client) error { return c.pusher.Put(ctx, r.repo.Tag(tag), index) })
+	err := r.send(func(c *client) error { return c.pusher.Put(ctx, r.repo.Tag(tag), index) })
+	if err == nil || !refusesToMove(err) {
+		return err
+	}
+	want, digestErr := index.Digest()
+	now, askErr := r.Digest(ctx, tag)
+	switch {
+	case digestErr != nil || askErr != nil:
+		return err
+	case now == want:
+		return nil // the tag need not move
+	}
+	return &ImmutableTagError{Ref: r.Ref(tag), Now: now, Want: want, Err: err}
+}
+
+// immutable is how registries word it that a tag stays where it is.
+var immutable = regexp.MustCompile(`(?i)immutab|already ?exist|overwrit|not allow updating|disallowed`)
+
+// refusesToMove tells whether an answer to the PUT of a tag may mean that the
+// tag is immutable. Whether the tag is there has to be asked.
+func refusesToMove(err error) bool {
+	var answer *transport.Error
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.StatusCode {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed:
+	default:
+		return false
+	}
+	for _, d := range answer.Errors {
+		if d.Code == transport.TagInvalidErrorCode {
+			return true
+		}
+	}
+	return immutable.MatchString(err.Error())
+}
+
+func (r *remoteRepository) Missing(ctx context.Context, digest v1.Hash) ([]v1.Hash, error) {
+	return missing(ctx, r, digest, r.plain.Jobs)
+}
+
+func (r *remoteRepository) manifest(ctx context.Context, digest v1.Hash) ([]byte, error) {
+	desc, err := r.get(ctx, r.repo.Digest(digest.String()))
+	if err != nil {
+		return nil, err
+	}
+	return desc.Manifest, nil
+}
+
+func (r *remoteRepository) hasBlob(ctx context.Context, digest v1.Hash, _ int64) (found bool, err error) {
+	err = r.with(func(c *client) error {
+		layer, err := c.puller.Layer(ctx, r.repo.Digest(digest.String()))
+		if err != nil {
+			return err
+		}
+		found, err = partial.Exists(layer)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return found, err
+}
+
+func (r *remoteRepository) CanPush(context.Context) error {
+	err := readable(remote.CheckPushPermission(r.repo.Tag("latest"), r.plain.Keychain, r.plain.Transport))
+	if errors.Is(err, ErrNotFound) {
+		return &NoRepositoryError{Repository: r.repo.Name(), Err: err}
+	}
+	return err
 }
 
 // readable turns the answer 404 into ErrNotFound and says of every other one
