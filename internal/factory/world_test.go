@@ -130,7 +130,7 @@ func (w *world) open() *factory.Factory {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	client := fetch.New(fetch.Options{Delay: time.Millisecond, Stall: w.stall})
+	client := fetch.New(fetch.Options{Delay: time.Millisecond, Limits: fetch.Limits{Stall: w.stall}})
 	api, err := heads.NewClient(heads.Options{
 		API:        w.config.Upstream.API,
 		Repository: w.config.Upstream.Repository,

@@ -118,12 +118,12 @@ func TestRetryAfter(t *testing.T) {
 func TestStallBeforeTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		client := New(Options{Attempts: 2, Stall: 10 * time.Second, HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
+		client := New(Options{Attempts: 2, Limits: Limits{Stall: 10 * time.Second}, HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		})}})
 		_, err := client.Get(t.Context(), "http://cache/", 10)
-		if err == nil || err.Error() != "GET http://cache/: no byte for 10s (2 attempts)" {
+		if err == nil || err.Error() != "GET http://cache/: no answer for 10s (2 attempts)" {
 			t.Errorf("Get = %v", err)
 		}
 		if took := time.Since(start); took < 20*time.Second || took > 21*time.Second {
@@ -132,11 +132,11 @@ func TestStallBeforeTheAnswer(t *testing.T) {
 	})
 }
 
-// A slow body lives as long as something comes; when it falls silent it is resumed.
+// A slow body lives as long as enough comes; when it falls silent it is resumed.
 func TestStallInTheBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var bodies []*trickle
-		client := New(Options{Stall: 10 * time.Second, HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
+		client := New(Options{Limits: Limits{Stall: 10 * time.Second, Least: 1}, HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
 			b := &trickle{ctx: r.Context(), pauses: []time.Duration{9 * time.Second, 9 * time.Second}}
 			bodies = append(bodies, b)
 			switch len(bodies) {
@@ -171,7 +171,7 @@ func TestStallInTheBody(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
-		client := New(Options{Stall: 10 * time.Second, HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
+		client := New(Options{Limits: Limits{Stall: 10 * time.Second, Least: 1}, HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
 			requests++
 			resp := answer(r, 200, &trickle{ctx: r.Context(), pauses: make([]time.Duration, 3)})
 			resp.ContentLength = 3
@@ -196,7 +196,7 @@ func TestSlowReader(t *testing.T) {
 
 func TestStallForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := New(Options{Attempts: 3, Stall: time.Second, HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
+		client := New(Options{Attempts: 3, Limits: Limits{Stall: time.Second}, HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
 			resp := answer(r, 200, &trickle{ctx: r.Context()})
 			resp.ContentLength = 5
 			return resp, nil

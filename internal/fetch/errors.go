@@ -121,11 +121,6 @@ type statusError struct {
 
 func (e *statusError) Error() string { return statusText(e.status) }
 
-// stallError is a connection on which nothing moved.
-type stallError time.Duration
-
-func (e stallError) Error() string { return "no byte for " + time.Duration(e).String() }
-
 // shortError is a body that ended too early.
 type shortError struct {
 	got, want int64 // want < 0: unknown

@@ -23,7 +23,7 @@ type Options struct {
 	UserAgent string        // "": "nixpkgs-factory"
 	Attempts  int           // tries of a request, or of a stream without 1 MiB of progress in between; 0: 5
 	Delay     time.Duration // before the second try, then doubled each time; 0: 300 ms
-	Stall     time.Duration // a connection that is silent for so long is given up; 0: 60 s
+	Limits                  // of each request; Bound has no use here, calls have bounds of their own
 
 	// Progress, if not nil, is told of every piece of a body that arrives over
 	// the network: the redacted URL that was asked for and a number of bytes.
@@ -52,33 +52,20 @@ func New(options Options) *Client {
 	if options.Delay <= 0 {
 		options.Delay = 300 * time.Millisecond
 	}
-	if options.Stall <= 0 {
-		options.Stall = time.Minute
-	}
 	client := http.Client{}
 	if options.HTTP != nil {
 		client = *options.HTTP
 	}
-	if client.Transport == nil {
-		client.Transport = newTransport()
-	}
+	client.Transport = Guard(client.Transport, options.Limits)
 	if client.CheckRedirect == nil {
 		client.CheckRedirect = checkRedirect
 	}
 	return &Client{options, &client}
 }
 
-func newTransport() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DisableCompression = true
-	t.MaxIdleConns = 2 * idlePerHost
-	t.MaxIdleConnsPerHost = idlePerHost
-	return t
-}
-
 // checkRedirect is the rule of net/http, with an error that can be told from a broken connection.
 func checkRedirect(_ *http.Request, via []*http.Request) error {
-	if len(via) >= 10 {
+	if len(via) >= maxRedirects {
 		return errRedirects
 	}
 	return nil
