@@ -18,6 +18,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/record"
+	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
 type doctorOptions struct{ output }
@@ -200,7 +201,7 @@ func (a *app) examineDestination(ctx context.Context, c config.Config, dest conf
 	if auth, err := keychain.Resolve(ref.Context()); err != nil || auth == authn.Anonymous {
 		who = "nobody: no credentials for " + ref.RegistryStr()
 	}
-	err = remote.CheckPushPermission(ref, keychain, remote.DefaultTransport)
+	err = remote.CheckPushPermission(ref, keychain, registry.Transport())
 	var answer *transport.Error
 	if errors.As(err, &answer) && (answer.StatusCode == 401 || answer.StatusCode == 403) {
 		err = fmt.Errorf("may not push to %s (asked as %s): status %d", ref.Context(), who, answer.StatusCode)

@@ -60,7 +60,7 @@ func NewClient(options Options) (*Client, error) {
 		client = *options.HTTP
 	}
 	if client.Transport == nil {
-		client.Transport = http.DefaultTransport
+		client.Transport = fetch.Guard(nil, fetch.Limits{})
 	}
 	t := &transport{base: client.Transport, scheme: base.Scheme, host: base.Host, token: token, etags: options.ETags}
 	client.Transport = t

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 )
 
 // Kinds of events.
@@ -114,6 +116,7 @@ func client(c *http.Client) *http.Client {
 	if c != nil {
 		own = *c
 	}
+	own.Transport = fetch.Guard(own.Transport, fetch.Limits{})
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
 }

@@ -24,7 +24,7 @@ import (
 // Options are how registries are spoken to.
 type Options struct {
 	Keychain  authn.Keychain    // nil: nobody's credentials
-	Transport http.RoundTripper // nil: ggcr's own
+	Transport http.RoundTripper // nil: Transport()
 	UserAgent string
 	Jobs      int           // blobs sent at once to one registry, 0: 4
 	Backoff   time.Duration // before the first retry, 0: one second
@@ -38,7 +38,7 @@ func Remote(repo name.Repository, o Options) (Repository, error) {
 		o.Keychain = authn.NewMultiKeychain()
 	}
 	if o.Transport == nil {
-		o.Transport = remote.DefaultTransport
+		o.Transport = Transport()
 	}
 	if o.Jobs == 0 {
 		o.Jobs = 4
