@@ -83,7 +83,7 @@ func (s *service) options(c config.Config) (daemon.Options, error) {
 	if err != nil {
 		return daemon.Options{}, err
 	}
-	o := daemon.Options{Schedule: schedule, Location: location, Jitter: c.Jitter, Grace: c.Grace, Cycle: s.cycle}
+	o := daemon.Options{Schedule: schedule, Location: location, Jitter: c.Jitter, Grace: c.Grace, Limit: c.Limit, Cycle: s.cycle}
 	var names []string
 	for _, ch := range c.Channels {
 		names = append(names, ch.Name)
@@ -121,6 +121,10 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 	s.health.Begin()
 	start := time.Now()
 	results, err := s.factory.Cycle(ctx, daemon.Stopping(ctx))
+	cut := cutOff(ctx)
+	if cut != nil {
+		err = cut
+	}
 	result := metrics.Done
 	for _, r := range results {
 		s.measure(ctx, r)
@@ -137,12 +141,28 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 	s.metrics.Cycle(result, time.Since(start))
 	rate := s.factory.Heads.Rate()
 	s.metrics.Rate(rate.Limit, rate.Remaining, rate.Reset)
-	tell(ctx, s.factory, s.hooks, results)
+	telling := ctx
+	if cut != nil { // those who are told have a limit of their own
+		telling = context.WithoutCancel(ctx)
+	}
+	tell(telling, s.factory, s.hooks, results)
+	if cut != nil {
+		s.health.CutOff(cut)
+		return s.nextTry()
+	}
 	s.health.End(err)
 	if err != nil {
 		return time.Time{}, err
 	}
 	return s.nextTry()
+}
+
+// cutOff returns the limit that has ended a cycle, nil if none did.
+func cutOff(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, daemon.ErrLimit) {
+		return cause
+	}
+	return nil
 }
 
 // nextTry returns when the first channel that failed is due again.
@@ -171,7 +191,7 @@ func (s *service) measure(ctx context.Context, r factory.Result) {
 	}
 	built := metrics.Done
 	switch {
-	case r.Err != nil && ctx.Err() != nil:
+	case r.Err != nil && ctx.Err() != nil && cutOff(ctx) == nil:
 		built = metrics.Abandoned
 	case r.Err != nil:
 		built = metrics.Failed

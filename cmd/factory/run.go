@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nixpkgs-factory/factory/internal/daemon"
 	"github.com/nixpkgs-factory/factory/internal/factory"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
@@ -73,12 +75,15 @@ func (a *app) runOnce(ctx context.Context, o runOptions) error {
 	}
 	defer f.Store.Close()
 	f.NoBuild = o.noBuild
-	results, err := f.Cycle(ctx, nil)
+	limited, free := daemon.WithLimit(ctx, f.Config.Limit)
+	defer free()
+	results, err := f.Cycle(limited, nil)
+	cut := cutOff(limited)
 	if err != nil {
-		return err
+		return cmp.Or(cut, err)
 	}
 	tell(ctx, f, hooks, results)
-	return a.results(o.output, results)
+	return errors.Join(a.results(o.output, results), cut)
 }
 
 // results prints what became of each job. Failures make the command fail.

@@ -30,6 +30,7 @@ type Config struct {
 	Cache        string            // working folder; "" when the file does not name one
 	Jitter       time.Duration     // scheduled starts are spread by up to this
 	Grace        time.Duration     // how long a stop waits for the image that is being made
+	Limit        time.Duration     // the longest that a cycle may take
 	Backfill     int               // heads passed over between two polls that are built, per channel
 	Labels       map[string]string // labels and annotations to add or replace
 	Verify       []string          // commands for sh -c, in the folder of the file, that an image has to pass before its tag
@@ -144,6 +145,7 @@ func (p *parser) defaults() Config {
 		Source:       Source{Names: []string{SourceName, "source"}},
 		Compression:  "gzip",
 		Grace:        10 * time.Minute,
+		Limit:        6 * time.Hour,
 		State:        resolve(p.dir, "factory.db"),
 	}
 }

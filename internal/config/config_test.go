@@ -39,6 +39,7 @@ func defaultsIn(t *testing.T, dir string) Config {
 		Source:       Source{Names: []string{"nixpkgs-src", "source"}},
 		Compression:  "gzip",
 		Grace:        10 * time.Minute,
+		Limit:        6 * time.Hour,
 		State:        filepath.Join(dir, "factory.db"),
 	}
 }
@@ -66,7 +67,7 @@ func TestParse(t *testing.T) {
 		{Name: "nixos-26.05-small", Tags: []string{"latest"}, Systems: []System{x86}, Frozen: true},
 		{Name: "nixos-26.05", Systems: []System{x86, arm}, Optional: []System{arm}},
 	}
-	all.Jitter, all.Grace, all.Backfill = 90*time.Second, 24*time.Hour, 50
+	all.Jitter, all.Grace, all.Limit, all.Backfill = 90*time.Second, 24*time.Hour, 168*time.Hour, 50
 	all.Labels = map[string]string{
 		"org.opencontainers.image.source": "https://github.com/org/images",
 		"org.example.built-by":            "Zoë: <mailto:zoe@example.org>",
@@ -90,7 +91,7 @@ func TestParse(t *testing.T) {
 
 	bounds := defaultsIn(t, "conf")
 	bounds.Channels = []Channel{{Name: "a", Backfill: new(int)}}
-	bounds.Jitter, bounds.Grace = time.Hour, time.Second
+	bounds.Jitter, bounds.Grace, bounds.Limit = time.Hour, time.Second, time.Second
 
 	tests := []struct {
 		name, file, data string
@@ -98,7 +99,7 @@ func TestParse(t *testing.T) {
 	}{
 		{"only channels", "conf/channels.yaml", "channels: [ { name: nixpkgs-unstable } ]\n", least},
 		{"carriage returns and a byte order mark", "conf/c.yaml", "\ufeffchannels:\r\n  - name: nixpkgs-unstable\r\n", least},
-		{"other ends of ranges", "conf/c.yaml", "channels: [ { name: a, backfill: 0, frozen: FALSE } ]\njitter: 1h\ngrace: 1s\nbackfill: 0\nlabels: {}\n", bounds},
+		{"other ends of ranges", "conf/c.yaml", "channels: [ { name: a, backfill: 0, frozen: FALSE } ]\njitter: 1h\ngrace: 1s\nlimit: 1s\nbackfill: 0\nlabels: {}\n", bounds},
 		{"no jitter", "conf/c.yaml", "channels: [ { name: nixpkgs-unstable } ]\njitter: 0\n", least},
 		{"every key, aliases, slashes at the end", "/etc/factory/channels.yaml", `
 upstream: { repository: org/fork, api: "http://127.0.0.1:8080/api/", archive: file:///srv/archives/ }
@@ -123,6 +124,7 @@ channels:
   - { name: nixos-26.05, optional: [ aarch64-linux ], systems: [ x86_64-linux, aarch64-linux ] }
 jitter: 90s
 grace: 24h
+limit: 168h
 backfill: 50
 labels:
   org.opencontainers.image.source: https://github.com/org/images

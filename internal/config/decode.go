@@ -47,6 +47,7 @@ func (p *parser) config(v value, c *Config) {
 		{key: "cache", decode: folder(&c.Cache)},
 		{key: "jitter", decode: func(v value) { c.Jitter = p.duration(v, wantJitter, 0, time.Hour) }},
 		{key: "grace", decode: func(v value) { c.Grace = p.duration(v, wantGrace, time.Second, 24*time.Hour) }},
+		{key: "limit", decode: func(v value) { c.Limit = p.duration(v, wantLimit, time.Second, 168*time.Hour) }},
 		{key: "backfill", decode: func(v value) { c.Backfill = p.number(v, 0, maxBackfill) }},
 		{key: "labels", decode: func(v value) { c.Labels = p.labels(v) }},
 		{key: "verify", decode: func(v value) { c.Verify = p.verify(v) }},

@@ -51,7 +51,7 @@ func FuzzParse(f *testing.F) {
 // checkOperate checks what the keys for running unattended promise.
 func checkOperate(t *testing.T, c Config) {
 	t.Helper()
-	if c.Jitter < 0 || c.Jitter > time.Hour || c.Grace < time.Second || c.Grace > 24*time.Hour || len(c.Verify) > maxCommands {
+	if c.Jitter < 0 || c.Jitter > time.Hour || c.Grace < time.Second || c.Grace > 24*time.Hour || c.Limit < time.Second || c.Limit > 168*time.Hour || len(c.Verify) > maxCommands {
 		t.Errorf("out of range: %+v", c)
 	}
 	for _, cache := range c.Caches {

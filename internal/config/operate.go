@@ -19,6 +19,7 @@ const (
 
 	wantJitter    = "a duration from 0s to 1h, such as 2m"
 	wantGrace     = "a duration from 1s to 24h, such as 10m"
+	wantLimit     = "a duration from 1s to 168h, such as 6h"
 	wantLabels    = "a mapping of labels, such as { org.opencontainers.image.source: https://github.com/org/images }"
 	wantLabelName = "a name such as org.opencontainers.image.source"
 	wantLabel     = "a text of at most 1024 bytes without control characters"

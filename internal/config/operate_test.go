@@ -39,6 +39,9 @@ func TestOperateErrors(t *testing.T) {
 		{"mapping that says it is a duration", "jitter: !!str {}" + valid, []string{
 			`1:9: jitter: found a mapping (want ` + jitter + `)`,
 		}},
+		{"limit below", "limit: 0s" + valid, []string{
+			`1:8: limit: found the text "0s" (want a duration from 1s to 168h, such as 6h)`,
+		}},
 		{"grace below", "grace: 999ms" + valid, []string{
 			`1:8: grace: found the text "999ms" (want ` + grace + `)`,
 		}},

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -16,14 +17,20 @@ func Stopping(ctx context.Context) <-chan struct{} {
 	return ch
 }
 
+// WithLimit returns a context that ends with ErrLimit when a cycle has taken too
+// long; 0 is no limit.
+func WithLimit(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w of %v", ErrLimit, limit))
+}
+
 // cycle runs one cycle and returns when something of it should be tried again.
 func (d *daemon) cycle(asked context.Context) (retry time.Time) {
 	ctx := context.WithValue(context.WithoutCancel(asked), stoppingKey{}, asked.Done())
-	if d.Limit > 0 {
-		limited, cancel := context.WithTimeoutCause(ctx, d.Limit, ErrLimit)
-		defer cancel()
-		ctx = limited
-	}
+	ctx, free := WithLimit(ctx, d.Limit)
+	defer free()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 

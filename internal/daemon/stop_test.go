@@ -148,7 +148,7 @@ func TestLimit(t *testing.T) {
 		}
 		b.run(5 * time.Hour)
 		b.want("2026-11-20 16:50", "2026-11-20 20:47", "2026-11-20 21:47")
-		if cause != ErrLimit {
+		if !errors.Is(cause, ErrLimit) {
 			t.Errorf("cause %v, want %v", cause, ErrLimit)
 		}
 		b.wantLog(`msg="cycle abandoned"`, "limit", "took=3h0m0s")

@@ -8,6 +8,7 @@ package factory
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -110,6 +111,9 @@ func (f *Factory) Cycle(ctx context.Context, stop <-chan struct{}) ([]Result, er
 			return results, nil
 		default:
 		}
+		if ctx.Err() != nil {
+			return results, nil
+		}
 		if result := f.carryOut(ctx, d); !d.quiet || result.Err != nil {
 			results = append(results, result)
 		}
@@ -175,9 +179,13 @@ func (f *Factory) conclude(ctx context.Context, result *Result, err error) {
 	if err == nil {
 		return
 	}
+	cutOff := ctx.Err() == context.DeadlineExceeded
+	if cutOff {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
 	result.Err, result.Error = err, err.Error()
 	f.Log.Error("not published", "channel", result.Channel, "rev", result.Rev, "error", err)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !cutOff {
 		return // being told to stop is no failure of the channel
 	}
 	failure, err := f.Store.Fail(result.Channel, result.Rev, result.Error, f.Now())

@@ -18,10 +18,10 @@ type Health struct {
 	beat     time.Time // the loop was last seen
 	begun    time.Time // of the running cycle; zero: none runs
 	finished time.Time // the last cycle that went well; zero: none
+	cut      error     // why the last cycle was ended before it had ended; nil: it was not
 }
 
-// silence is how long a waiting loop may give no sign of life, and a cycle may
-// go on after its limit.
+// silence is how long a waiting loop may give no sign of life.
 const silence = 5 * time.Minute
 
 // NewHealth makes the health of a loop that is about to start. now may be nil,
@@ -61,18 +61,30 @@ func (h *Health) Begin() {
 func (h *Health) End(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.beat, h.begun = h.now(), time.Time{}
+	h.beat, h.begun, h.cut = h.now(), time.Time{}, nil
 	if err == nil {
 		h.finished = h.beat
 	}
+}
+
+// CutOff notes that the cycle was ended by its limit, for which err is the word.
+// Until another one has ended in time, that is a reason to start the program again.
+func (h *Health) CutOff(err error) {
+	h.End(err)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cut = err
 }
 
 // Alive returns why the program should be started again, nil if it should not.
 func (h *Health) Alive() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.cut != nil {
+		return fmt.Errorf("the last cycle was cut off: %w", h.cut)
+	}
 	if !h.begun.IsZero() {
-		if runs := h.now().Sub(h.begun); h.limit > 0 && runs > h.limit+silence {
+		if runs := h.now().Sub(h.begun); h.limit > 0 && runs > h.limit {
 			return fmt.Errorf("the cycle has been running for %v, its limit is %v", runs.Round(time.Second), h.limit)
 		}
 		return nil

@@ -47,14 +47,31 @@ func TestHealth(t *testing.T) {
 			h.Begin()
 			h.End(nil)
 			h.Begin()
-			time.Sleep(time.Hour + 4*time.Minute)
+			time.Sleep(time.Hour)
 		}, "", ""},
 		{"cycle beyond its limit", func(h *Health) {
 			h.Begin()
 			h.End(nil)
 			h.Begin()
-			time.Sleep(time.Hour + 6*time.Minute)
-		}, "the cycle has been running for 1h6m0s, its limit is 1h0m0s", ""},
+			time.Sleep(time.Hour + time.Second)
+		}, "the cycle has been running for 1h0m1s, its limit is 1h0m0s", ""},
+		{"cycle cut off", func(h *Health) {
+			h.Begin()
+			h.End(nil)
+			h.Begin()
+			h.CutOff(errors.New("too long"))
+		}, "the last cycle was cut off: too long", ""},
+		{"first cycle cut off", func(h *Health) { h.CutOff(errors.New("too long")) },
+			"the last cycle was cut off: too long", "no cycle has gone well yet"},
+		{"the next one runs", func(h *Health) {
+			h.CutOff(errors.New("too long"))
+			h.Begin()
+		}, "the last cycle was cut off: too long", "no cycle has gone well yet"},
+		{"the next one ended in time", func(h *Health) {
+			h.CutOff(errors.New("too long"))
+			h.Begin()
+			h.End(nil)
+		}, "", ""},
 		{"cycle without a limit", func(h *Health) {
 			h.Bounds(2*time.Hour, 0)
 			h.Begin()
