@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,18 +16,15 @@ import (
 )
 
 // tellActions tells GitHub Actions what became of the jobs, where that is what
-// runs this: an annotation for each failure, a table in the step's summary, and
-// the output "published" with the images in JSON. See
-// https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
+// runs this: a table in the step's summary, and the output "published" with the
+// images in JSON. Failures are annotations, see annotate.
 func (a *app) tellActions(results []factory.Result) error {
 	if a.env("GITHUB_ACTIONS") != "true" {
 		return nil
 	}
 	published := []factory.Published{}
 	for _, r := range results {
-		if r.Err != nil {
-			fmt.Fprintf(a.stderr, "::error title=%s::%s\n", escape(job(r.Channel, r.Rev), true), escape(r.Error, false))
-		} else if r.Action != plan.None {
+		if r.Err == nil && r.Action != plan.None {
 			published = append(published, r.Published...)
 		}
 	}
@@ -46,11 +44,15 @@ func (a *app) tellActions(results []factory.Result) error {
 	return nil
 }
 
-// annotate shows an error that ended a command among the annotations of the run.
+// annotate shows an error among the annotations of a run in GitHub Actions. See
+// https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
 func (a *app) annotate(err error) {
-	if a.env("GITHUB_ACTIONS") == "true" {
-		fmt.Fprintf(a.stderr, "::error::%s\n", escape(err.Error(), false))
+	var failed jobError
+	if errors.As(err, &failed) {
+		fmt.Fprintf(a.stderr, "::error title=%s::%s\n", escape(failed.job, true), escape(failed.err.Error(), false))
+		return
 	}
+	fmt.Fprintf(a.stderr, "::error::%s\n", escape(err.Error(), false))
 }
 
 func appendTo(file string, write func(io.Writer) error) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/factory"
 )
 
@@ -39,7 +40,6 @@ system that upstream does not have.`,
 	cmd.Flags().StringVar(&o.channel, "channel", "", "channel of the configuration (required)")
 	cmd.Flags().StringVar(&o.system, "system", "", "system of the channel, such as x86_64-linux (required)")
 	cmd.Flags().StringVar(&o.rev, "rev", "", "commit, 7 to 40 hex digits; default: the channel's head")
-	cmd.RegisterFlagCompletionFunc("channel", a.completeChannels)
 	o.addFlag(cmd)
 	return cmd
 }
@@ -54,14 +54,21 @@ func (a *app) build(ctx context.Context, o buildOptions) error {
 	if err := checkRev(o.rev); err != nil {
 		return err
 	}
-	f, err := a.open()
+	f, err := a.open(func(c config.Config) error {
+		ch, err := findChannel(c, o.channel)
+		if err != nil {
+			return err
+		}
+		return checkSystem(c, ch, o.system)
+	})
 	if err != nil {
 		return err
 	}
 	defer f.Store.Close()
+	a.doing = "building " + job(o.channel, o.rev) + " for " + o.system
 	part, err := f.BuildPart(ctx, o.channel, o.rev, o.system)
 	if err != nil {
-		return asUsage(fmt.Errorf("%s: %w", job(o.channel, o.rev), err))
+		return asUsage(jobError{job(o.channel, o.rev), err})
 	}
 	a.close()
 	if o.format == "json" {
@@ -122,11 +129,12 @@ func (a *app) publishIndex(ctx context.Context, files []string, o publishIndexOp
 	}
 	defer f.Store.Close()
 	var results []factory.Result
+	a.doing = "joining what was built"
 	for _, parts := range commits {
 		results = append(results, f.Join(ctx, parts))
 	}
 	tell(ctx, f, hooks, results)
-	return a.results(o.output, results)
+	return a.results(ctx, o.output, results)
 }
 
 // readParts reads parts and groups them by commit, in the order in which the

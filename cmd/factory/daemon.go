@@ -37,6 +37,14 @@ func (a *app) runDaemon(ctx context.Context, o runOptions) error {
 	if o.format != "text" {
 		return usageError{errors.New("--output goes with --once: a daemon's results are in its log, in factory history and in its metrics")}
 	}
+	var listener net.Listener
+	if o.listen != "" {
+		var err error
+		if listener, err = listen(o.listen); err != nil {
+			return err
+		}
+		defer listener.Close()
+	}
 	f, hooks, err := a.prepare()
 	if err != nil {
 		return err
@@ -56,12 +64,8 @@ func (a *app) runDaemon(ctx context.Context, o runOptions) error {
 	defer signal.Stop(hup)
 	options.Hup, options.Reload = hup, s.reload
 	options.Log, options.Beat = f.Log, s.health.Beat
-	if o.listen == "" {
+	if listener == nil {
 		return daemon.Run(ctx, options)
-	}
-	listener, err := net.Listen("tcp", o.listen)
-	if err != nil {
-		return usageError{err}
 	}
 	f.Log.Info("serving /healthz, /readyz and /metrics", "address", listener.Addr().String())
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // probes work while a stop takes its time
@@ -88,7 +92,7 @@ func (s *service) options(c config.Config) (daemon.Options, error) {
 	for _, ch := range c.Channels {
 		names = append(names, ch.Name)
 	}
-	s.factory.Patient = true
+	s.factory.Patient, s.factory.LogFailures = true, true
 	s.metrics.Channels(names)
 	s.health.Bounds(o.Freshness(time.Now()), o.Limit)
 	return o, nil

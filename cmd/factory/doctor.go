@@ -59,6 +59,7 @@ func (a *app) doctor(ctx context.Context, o doctorOptions) error {
 	if err != nil {
 		return err
 	}
+	a.doing = "examining"
 	findings := a.examine(ctx, c)
 	if o.format == "json" {
 		err = writeJSON(a.stdout, findings)
@@ -74,7 +75,7 @@ func (a *app) doctor(ctx context.Context, o doctorOptions) error {
 				rows = append(rows, []string{"", "", "→ " + f.Advice})
 			}
 		}
-		err = table(a.stdout, rows)
+		err = a.facts(rows)
 	}
 	for _, f := range findings {
 		if !f.OK && err == nil {
@@ -86,7 +87,7 @@ func (a *app) doctor(ctx context.Context, o doctorOptions) error {
 
 func (a *app) examine(ctx context.Context, c config.Config) []finding {
 	findings := []finding{
-		{Check: "configuration", OK: true, Detail: fmt.Sprintf("%s: %d channels, %d destinations", a.configPath(), len(c.Channels), len(c.Publish))},
+		{Check: "configuration", OK: true, Detail: fmt.Sprintf("%s: %s, %s", a.configPath(), plural(len(c.Channels), "channel"), plural(len(c.Publish), "destination"))},
 		examineImage(c), examineNix(ctx), examineState(c), examineDir(c),
 	}
 	findings = append(findings, a.examineUpstream(ctx, c)...)

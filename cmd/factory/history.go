@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
@@ -30,7 +32,6 @@ does not have is absent.`,
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "only this channel")
 	cmd.Flags().IntVar(&o.limit, "limit", 50, "at most so many events, 0 for all")
-	cmd.RegisterFlagCompletionFunc("channel", a.completeChannels)
 	o.addFlag(cmd)
 	return cmd
 }
@@ -38,6 +39,9 @@ does not have is absent.`,
 func (a *app) history(o historyOptions) error {
 	if err := o.check(); err != nil {
 		return err
+	}
+	if o.limit < 0 {
+		return usageError{fmt.Errorf("--limit %d: want a number from 0 on", o.limit)}
 	}
 	c, err := a.config(false)
 	if err != nil {
@@ -52,6 +56,11 @@ func (a *app) history(o historyOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.channel != "" && len(events) == 0 { // those that were followed once have some
+		if _, err := findChannel(c, o.channel); err != nil {
+			return err
+		}
+	}
 	if o.format == "json" {
 		return writeJSON(a.stdout, append([]record.Event{}, events...))
 	}
@@ -63,5 +72,5 @@ func (a *app) history(o historyOptions) error {
 		}
 		rows = append(rows, []string{humanize.Time(e.Time), e.Channel, dash(short(e.Rev)), what, e.Image})
 	}
-	return table(a.stdout, rows)
+	return a.table(rows)
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/dustin/go-humanize"
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
@@ -16,7 +14,6 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
 type inspectOptions struct{ output }
@@ -53,21 +50,26 @@ type layerInspection struct {
 func (a *app) inspectCommand() *cobra.Command {
 	var o inspectOptions
 	cmd := &cobra.Command{
-		Use:   "inspect IMAGE",
+		Use:   "inspect IMAGE|CHANNEL",
 		Short: "Show what an image holds",
 		Long: `Shows channel, commit, hashes, tools with their versions, and layers of an image
 that the factory made, from its manifests alone: no layer is downloaded.
 
 IMAGE is a reference into a registry, or oci:DIR:NAME:TAG (or @DIGEST) for an OCI
-layout.
+layout; the digest may be that of one system's image. The name of a CHANNEL of the
+configuration stands for its newest image at the first destination that has one.
 
 JSON: {image, digest, channel, rev, created, sha256, narHash, storePath, recipe,
 systems: [{system, digest, layers: [{digest, size, key, paths}], tools: [{name,
 version, path}], size}]}; sizes are compressed bytes.`,
-		Example: `  factory inspect ghcr.io/org/nixpkgs-nixos-26.05:latest
+		Example: `  factory inspect nixos-26.05
+  factory inspect ghcr.io/org/nixpkgs-nixos-26.05:latest
   factory inspect oci:./registry:nixpkgs-nixos-26.05:latest
   factory inspect --output json IMAGE | jq -r '.systems[0].tools[] | "\(.name) \(.version)"'`,
 		Args: cobra.ExactArgs(1),
+
+		ValidArgsFunction: a.completeChannels,
+
 		RunE: func(cmd *cobra.Command, args []string) error { return a.inspect(cmd.Context(), args[0], o) },
 	}
 	o.addFlag(cmd)
@@ -78,17 +80,14 @@ func (a *app) inspect(ctx context.Context, ref string, o inspectOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	repo, tag, err := a.reference(ref)
+	at, err := a.find(ctx, ref)
 	if err != nil {
 		return err
 	}
-	index, err := repo.Index(ctx, tag)
+	a.doing = "reading " + at.ref
+	result, err := a.look(ctx, at)
 	if err != nil {
-		return fmt.Errorf("%s: %w", ref, err)
-	}
-	result, err := inspectIndex(ref, index)
-	if err != nil {
-		return fmt.Errorf("%s: %w", ref, err)
+		return fmt.Errorf("%s: %w", at.ref, err)
 	}
 	if o.format == "json" {
 		return writeJSON(a.stdout, result)
@@ -96,81 +95,38 @@ func (a *app) inspect(ctx context.Context, ref string, o inspectOptions) error {
 	return a.inspectTable(result)
 }
 
-// reference takes apart a reference to an image: repository and tag or digest.
-func (a *app) reference(ref string) (registry.Repository, string, error) {
-	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
-		rest, tag, ok := cutLast(rest, "@")
-		if !ok {
-			rest, tag, ok = cutLast(rest, ":")
-		}
-		dir, repository, ok2 := cutLast(rest, ":")
-		if !ok || !ok2 || dir == "" {
-			return nil, "", usageError{fmt.Errorf("%q: want oci:DIR:NAME:TAG or oci:DIR:NAME@DIGEST", ref)}
-		}
-		if _, err := os.Stat(dir); err != nil {
-			return nil, "", err
-		}
-		return registry.Layout(dir, repository), tag, nil
+// look reads an image's manifests: an index, or the image of one system.
+func (a *app) look(ctx context.Context, at located) (inspection, error) {
+	index, err := at.repo.Index(ctx, at.tag)
+	if err == nil {
+		return inspectIndex(at.ref, index)
 	}
-	parsed, err := name.ParseReference(ref)
-	if err != nil {
-		return nil, "", usageError{err}
+	if img, err := single(ctx, at); err == nil {
+		return inspectSingle(at.ref, img)
 	}
-	// REGISTRY_PASSWORD is for the registry of the configuration, not for any
-	// that somebody wants to look into.
-	var dests []config.Destination
-	if c, err := a.config(false); err == nil {
-		dests = c.Publish
-	}
-	keychain, err := a.keychain(dests)
-	if err != nil {
-		return nil, "", err
-	}
-	repo, err := registry.Remote(parsed.Context(), registry.Options{Keychain: keychain, UserAgent: userAgent})
-	return repo, parsed.Identifier(), err
+	return inspection{}, err
 }
 
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
+// single opens the image of one system. Below an index it has a digest only.
+func single(ctx context.Context, at located) (v1.Image, error) {
+	digest, err := v1.NewHash(at.tag)
+	if err != nil {
+		if digest, err = at.repo.Digest(ctx, at.tag); err != nil {
+			return nil, err
+		}
 	}
-	return s[:i], s[i+len(sep):], true
+	return at.repo.Image(ctx, digest)
 }
 
 func inspectIndex(ref string, index v1.ImageIndex) (inspection, error) {
-	digest, err := index.Digest()
-	if err != nil {
-		return inspection{}, err
-	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
 		return inspection{}, err
 	}
-	facts := manifest.Annotations
-	if facts[image.RecipeLabel] == "" {
-		return inspection{}, fmt.Errorf("the factory did not make this image: it has no annotation %s", image.RecipeLabel)
-	}
-	result := inspection{
-		Image:   ref,
-		Digest:  digest.String(),
-		Channel: facts[image.ChannelLabel],
-		Rev:     facts[image.RevisionLabel],
-		Created: facts[image.CreatedLabel],
-		Sha256:  facts[image.Sha256Label],
-		NarHash: facts[image.NarHashLabel],
-		Recipe:  facts[image.RecipeLabel],
-		Systems: []systemInspection{},
-	}
-	hash, err := nix.ParseHash(result.NarHash)
-	if err != nil {
-		return inspection{}, fmt.Errorf("annotation %s: %w", image.NarHashLabel, err)
-	}
-	path, err := nix.SourcePath(config.SourceName, hash, nil)
+	result, err := facts(ref, index, manifest.Annotations)
 	if err != nil {
 		return inspection{}, err
 	}
-	result.StorePath = path.String()
 	for _, desc := range manifest.Manifests {
 		img, err := index.Image(desc.Digest)
 		if err != nil {
@@ -180,14 +136,63 @@ func inspectIndex(ref string, index v1.ImageIndex) (inspection, error) {
 		if err != nil {
 			return inspection{}, fmt.Errorf("%s: %w", desc.Digest, err)
 		}
-		system.Digest = desc.Digest.String()
 		result.Systems = append(result.Systems, system)
 	}
 	return result, nil
 }
 
+func inspectSingle(ref string, img v1.Image) (inspection, error) {
+	manifest, err := img.Manifest()
+	if err != nil {
+		return inspection{}, err
+	}
+	if len(manifest.Layers) == 0 {
+		return inspection{}, fmt.Errorf("this is no image: it has no layers (media type %q)", manifest.MediaType)
+	}
+	result, err := facts(ref, img, manifest.Annotations)
+	if err != nil {
+		return inspection{}, err
+	}
+	system, err := inspectImage(img)
+	result.Systems = append(result.Systems, system)
+	return result, err
+}
+
+// facts are what the annotations of an index, or of an image below it, say.
+func facts(ref string, of interface{ Digest() (v1.Hash, error) }, said map[string]string) (inspection, error) {
+	digest, err := of.Digest()
+	if err != nil {
+		return inspection{}, err
+	}
+	if said[image.RecipeLabel] == "" {
+		return inspection{}, fmt.Errorf("the factory did not make this image: it has no annotation %s", image.RecipeLabel)
+	}
+	result := inspection{
+		Image:   ref,
+		Digest:  digest.String(),
+		Channel: said[image.ChannelLabel],
+		Rev:     said[image.RevisionLabel],
+		Created: said[image.CreatedLabel],
+		Sha256:  said[image.Sha256Label],
+		NarHash: said[image.NarHashLabel],
+		Recipe:  said[image.RecipeLabel],
+		Systems: []systemInspection{},
+	}
+	hash, err := nix.ParseHash(result.NarHash)
+	if err != nil {
+		return inspection{}, fmt.Errorf("annotation %s: %w", image.NarHashLabel, err)
+	}
+	path, err := nix.SourcePath(config.SourceName, hash, nil)
+	result.StorePath = path.String()
+	return result, err
+}
+
 func inspectImage(img v1.Image) (systemInspection, error) {
 	manifest, err := img.Manifest()
+	if err != nil {
+		return systemInspection{}, err
+	}
+	digest, err := img.Digest()
 	if err != nil {
 		return systemInspection{}, err
 	}
@@ -196,7 +201,7 @@ func inspectImage(img v1.Image) (systemInspection, error) {
 		return systemInspection{}, err
 	}
 	labels := conf.Config.Labels
-	s := systemInspection{System: labels[image.SystemLabel], Layers: []layerInspection{}, Tools: []image.ToolFact{}}
+	s := systemInspection{System: labels[image.SystemLabel], Digest: digest.String(), Layers: []layerInspection{}, Tools: []image.ToolFact{}}
 	if err := json.Unmarshal([]byte(labels[image.ToolsLabel]), &s.Tools); err != nil {
 		return s, fmt.Errorf("label %s: %w", image.ToolsLabel, err)
 	}
@@ -217,16 +222,23 @@ func (a *app) inspectTable(r inspection) error {
 		{"image", r.Image}, {"digest", r.Digest}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
 		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"recipe", r.Recipe},
 	}
-	if err := table(a.stdout, rows); err != nil {
+	if err := a.facts(rows); err != nil {
 		return err
 	}
 	for _, s := range r.Systems {
-		fmt.Fprintf(a.stdout, "\n%s: %s in %d layers, %s\n", s.System, humanize.IBytes(uint64(s.Size)), len(s.Layers), s.Digest)
-		tools := [][]string{{"  TOOL", "VERSION", "STORE PATH"}}
-		for _, t := range s.Tools {
-			tools = append(tools, []string{"  " + t.Name, t.Version, t.Path})
+		digest := s.Digest
+		if a.screen(a.stdout) != nil {
+			digest = brief(digest)
 		}
-		if err := table(a.stdout, tools); err != nil {
+		fmt.Fprintf(a.stdout, "\n%s: %s in %s, %s\n", s.System, humanize.IBytes(uint64(s.Size)), plural(len(s.Layers), "layer"), digest)
+		tools := [][]string{{"TOOL", "VERSION", "STORE PATH"}}
+		for _, t := range s.Tools {
+			tools = append(tools, []string{t.Name, t.Version, t.Path})
+		}
+		for i := range tools {
+			tools[i][0] = "  " + tools[i][0]
+		}
+		if err := a.table(tools); err != nil {
 			return err
 		}
 	}

@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"syscall"
 	_ "time/tzdata" // schedules name time zones; minimal machines have none
 
@@ -48,9 +46,6 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// errReported ends a command whose failures were shown where they happened.
-var errReported = errors.New("see above")
-
 // run carries out one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := &app{stdout: stdout, stderr: stderr, env: os.Getenv}
@@ -64,35 +59,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintln(stderr, "factory: stopped")
+		app.stopped()
 		return exitInterrupted
 	}
 	if !errors.Is(err, errReported) {
-		report(stderr, err)
-		app.annotate(err)
+		app.report(err)
 	}
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailed
-}
-
-// report prints errors, a line for each, and then, once each, what to do about
-// them.
-func report(w io.Writer, errs ...error) {
-	var hints []string
-	for _, err := range errs {
-		for line := range strings.SplitSeq(err.Error(), "\n") {
-			fmt.Fprintln(w, "factory:", line)
-		}
-		if advice := hint(err); advice != "" && !slices.Contains(hints, advice) {
-			hints = append(hints, advice)
-		}
-	}
-	for _, advice := range hints {
-		fmt.Fprintln(w, "factory: hint:", advice)
-	}
 }
 
 // app holds what every command shares.
@@ -108,7 +85,8 @@ type app struct {
 	quiet      bool
 	verbose    bool
 
-	progress *bars // once something long began on a terminal
+	progress *bars  // once something long began on a terminal
+	doing    string // for whoever interrupts it: "building …"
 	moved    factory.Moved
 }
 
@@ -133,23 +111,31 @@ configuration (nothing was done), 130 interrupted.`,
   factory inspect oci:./registry:nixpkgs-nixos-26.05:latest`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Version:       thisBuild.Version,
+		Args:          unknownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
 	}
+	root.SetVersionTemplate(thisBuild.String() + "\n")
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.configFile, "config", "c", "", "configuration file (FACTORY_CONFIG; default channels.yaml)")
 	flags.StringVar(&a.stateFile, "state", "", "state file (FACTORY_STATE; default as in the configuration)")
 	flags.StringVar(&a.cacheDir, "cache-dir", "", "folder for unfinished work (FACTORY_CACHE_DIR; default as in the configuration)")
 	flags.StringArrayVar(&a.publish, "publish", nil, "destination instead of those in the configuration, may be repeated (FACTORY_PUBLISH, separated by spaces)")
-	flags.StringVar(&a.logFormat, "log-format", "text", "format of the log on stderr: text or json")
+	flags.StringVar(&a.logFormat, "log-format", "text", "log on stderr: text (for people on a terminal, key=value elsewhere) or json")
+	root.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{logText, logJSON}, nothingElse))
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "log errors only")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log details")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.rebuildCommand(), a.buildCommand(), a.publishIndexCommand(),
 		a.prefetchCommand(), a.statusCommand(), a.historyCommand(), a.inspectCommand(), a.serveCommand(),
-		a.doctorCommand(),
+		a.doctorCommand(), a.versionCommand(),
 	)
+	for _, cmd := range root.Commands() {
+		a.completeFlags(cmd)
+	}
 	root.InitDefaultCompletionCmd()
 	wrapArgs(root)
 	return root

@@ -20,10 +20,16 @@ func (a *app) webhooks(c config.Config) (*notify.Webhooks, error) {
 	return notify.New(hooks, notify.Options{UserAgent: userAgent})
 }
 
+// lateness is how long webhooks may keep a command that was interrupted.
+const lateness = 5 * time.Second
+
 // tell tells the webhooks what was published and what failed.
 func tell(ctx context.Context, f *factory.Factory, hooks *notify.Webhooks, results []factory.Result) {
 	var events []notify.Event
 	for _, r := range results {
+		if r.Err != nil && interrupted(ctx, r.Failed) {
+			continue
+		}
 		e := notify.Event{Event: notify.Published, Channel: r.Channel, Rev: r.Rev, Reason: string(r.Reason), Images: []notify.Image{}, Time: time.Now().UTC()}
 		for _, p := range r.Published {
 			e.Images = append(e.Images, notify.Image{Image: p.Image, Digest: p.Digest})
@@ -35,6 +41,12 @@ func tell(ctx context.Context, f *factory.Factory, hooks *notify.Webhooks, resul
 			continue
 		}
 		events = append(events, e)
+	}
+	if len(events) > 0 && ctx.Err() != nil {
+		// What was done before the interrupt is told, if that is quick.
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), lateness)
+		defer cancel()
+		ctx = late
 	}
 	if err := hooks.Send(ctx, events...); err != nil {
 		f.Log.Error("webhooks", "error", err)

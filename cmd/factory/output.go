@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
@@ -23,10 +23,8 @@ func (o *output) addFlag(cmd *cobra.Command, known ...string) {
 }
 
 func (o *output) check() error {
-	for _, k := range o.known {
-		if o.format == k {
-			return nil
-		}
+	if slices.Contains(o.known, o.format) {
+		return nil
 	}
 	return usageError{fmt.Errorf("--output %q: want one of %s", o.format, strings.Join(o.known, ", "))}
 }
@@ -38,11 +36,10 @@ func writeJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// table writes rows in aligned columns, the first row as the heading.
-func table(w io.Writer, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+// plural counts things: 1 channel, 2 channels.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
 	}
-	return t.Flush()
+	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"strings"
 
@@ -50,6 +49,7 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 		return err
 	}
 	defer f.Store.Close()
+	a.doing = asking
 	jobs, err := f.Plan(ctx)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 			}
 			rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, strings.Join(j.Systems, " "), strings.Join(j.Images, " ")})
 		}
-		err = table(a.stdout, rows)
+		err = a.table(rows)
 	}
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	var failures []error
 	for _, j := range jobs {
 		if j.Err != nil {
-			failures = append(failures, fmt.Errorf("%s: %w", job(j.Channel, j.Rev), j.Err))
+			failures = append(failures, jobError{job(j.Channel, j.Rev), j.Err})
 		}
 	}
 	return a.reported(failures)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"regexp"
@@ -67,6 +66,7 @@ func (a *app) prefetch(ctx context.Context, what string, o prefetchOptions) erro
 	if err != nil {
 		return err
 	}
+	a.doing = "reading " + what
 	result, err := a.read(ctx, c, what)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (a *app) prefetch(ctx context.Context, what string, o prefetchOptions) erro
 	if o.format == "json" {
 		return writeJSON(a.stdout, result)
 	}
-	return result.print(a.stdout)
+	return a.printPrefetched(result)
 }
 
 // read reads the archive that the argument names: a file if there is one of
@@ -115,7 +115,7 @@ func (a *app) read(ctx context.Context, c config.Config, what string) (prefetche
 // readURL reads an archive from a URL. wantTree may be empty: not known.
 func (a *app) readURL(ctx context.Context, url, wantTree string) (prefetched, error) {
 	f := factory.Factory{Fetch: a.fetch(), Progress: a.bars()}
-	tree, err := f.ReadSource(ctx, url, "")
+	tree, err := f.ReadSource(ctx, url, "", "source")
 	if err != nil {
 		return prefetched{}, err
 	}
@@ -143,7 +143,7 @@ func describe(tree *source.Tree) (prefetched, error) {
 	return p, err
 }
 
-func (p prefetched) print(w io.Writer) error {
+func (a *app) printPrefetched(p prefetched) error {
 	rows := [][]string{
 		{"store path", p.StorePath.String()},
 		{"as \"source\"", p.SourcePath.String()},
@@ -151,10 +151,10 @@ func (p prefetched) print(w io.Writer) error {
 		{"narHash", p.NarHash},
 		{"git tree", p.TreeID},
 	}
-	if err := table(w, rows); err != nil || p.URL == "" {
+	if err := a.facts(rows); err != nil || p.URL == "" {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", fetchTarball(p.URL, p.Sha256))
+	_, err := fmt.Fprintf(a.stdout, "\n%s\n", fetchTarball(p.URL, p.Sha256))
 	return err
 }
 

@@ -10,20 +10,23 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/factory"
 )
 
-// bars shows progress bars on a terminal. Elsewhere it shows nothing: there the
-// log has a line for every step.
+// bars shows on a terminal what takes its time: a bar with the time left where
+// the end is known, else something that moves. Elsewhere it shows nothing: there
+// the log has a line for every step.
 type bars struct {
 	stderr io.Writer
 	shown  *mpb.Progress // nil where there is no terminal
 	once   sync.Once
 }
 
+const barWidth = 24
+
 // bars returns the command's progress, the same one each time.
 func (a *app) bars() *bars {
 	if a.progress == nil {
 		a.progress = &bars{stderr: a.stderr}
-		if terminal(a.stderr) && !a.quiet {
-			a.progress.shown = mpb.New(mpb.WithOutput(a.stderr), mpb.WithWidth(40))
+		if s := a.screen(a.stderr); s != nil && s.bars && !a.quiet && a.logFormat != logJSON {
+			a.progress.shown = mpb.New(mpb.WithOutput(a.stderr), mpb.WithWidth(barWidth), mpb.WithAutoRefresh())
 		}
 	}
 	return a.progress
@@ -48,12 +51,18 @@ func (b *bars) Start(label string, total int64) factory.Task {
 	if b.shown == nil {
 		return factory.Silent{}.Start(label, total)
 	}
-	bar := b.shown.AddBar(total,
-		mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(label, decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.Counters(decor.SizeB1024(0), "% .1f / % .1f"), decor.AverageSpeed(decor.SizeB1024(0), "  % .1f")),
-	)
-	return barTask{bar}
+	name := mpb.PrependDecorators(decor.Name(label, decor.WCSyncSpaceR))
+	if total <= 0 {
+		spinner := b.shown.New(0, mpb.SpinnerStyle(), mpb.BarWidth(1), mpb.BarRemoveOnComplete(), name,
+			mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO)))
+		return barTask{spinner}
+	}
+	return barTask{b.shown.AddBar(total, mpb.BarRemoveOnComplete(), name,
+		mpb.AppendDecorators(
+			decor.CountersKibiByte("% .0f / % .0f"),
+			decor.OnComplete(decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 7}), ""),
+			decor.OnComplete(decor.Name(" left"), ""),
+		))}
 }
 
 type barTask struct{ bar *mpb.Bar }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/factory"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 )
@@ -32,7 +33,6 @@ those who use the image.`,
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "channel of the configuration (required)")
 	cmd.Flags().StringVar(&o.rev, "rev", "", "commit, 7 to 40 hex digits; default: the channel's head")
-	cmd.RegisterFlagCompletionFunc("channel", a.completeChannels)
 	o.addFlag(cmd)
 	return cmd
 }
@@ -47,17 +47,21 @@ func (a *app) rebuild(ctx context.Context, o rebuildOptions) error {
 	if err := checkRev(o.rev); err != nil {
 		return err
 	}
-	f, hooks, err := a.prepare()
+	f, hooks, err := a.prepare(func(c config.Config) error {
+		_, err := findChannel(c, o.channel)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer f.Store.Close()
+	a.doing = asking
 	result, err := f.Rebuild(ctx, o.channel, o.rev)
 	if err != nil {
 		return asUsage(err)
 	}
 	tell(ctx, f, hooks, []factory.Result{result})
-	return a.results(o.output, []factory.Result{result})
+	return a.results(ctx, o.output, []factory.Result{result})
 }
 
 func checkRev(rev string) error {
@@ -78,17 +82,4 @@ func asUsage(err error) error {
 		return usageError{err}
 	}
 	return err
-}
-
-// completeChannels offers the channels of the configuration to the shell.
-func (a *app) completeChannels(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	c, err := a.config(true)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, ch := range c.Channels {
-		names = append(names, ch.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

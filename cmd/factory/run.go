@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -75,6 +74,7 @@ func (a *app) runOnce(ctx context.Context, o runOptions) error {
 	}
 	defer f.Store.Close()
 	f.NoBuild = o.noBuild
+	a.doing = asking
 	limited, free := daemon.WithLimit(ctx, f.Config.Limit)
 	defer free()
 	results, err := f.Cycle(limited, nil)
@@ -83,45 +83,49 @@ func (a *app) runOnce(ctx context.Context, o runOptions) error {
 		return cmp.Or(cut, err)
 	}
 	tell(ctx, f, hooks, results)
-	return errors.Join(a.results(o.output, results), cut)
+	return errors.Join(a.results(ctx, o.output, results), cut)
 }
 
+// asking is what commands do before they know what is to be done.
+const asking = "asking upstream and the registries"
+
 // results prints what became of each job. Failures make the command fail.
-func (a *app) results(o output, results []factory.Result) error {
+func (a *app) results(ctx context.Context, o output, results []factory.Result) error {
 	a.close() // the bars, before stdout is written to
 	if o.format == "json" {
 		if err := writeJSON(a.stdout, results); err != nil {
 			return err
 		}
-	} else if err := a.resultTable(results); err != nil {
+	} else if err := a.resultTable(ctx, results); err != nil {
 		return err
 	}
 	if err := a.tellActions(results); err != nil {
 		return err
 	}
-	var failures []error
+	var (
+		failures []error
+		stopped  error
+	)
 	for _, r := range results {
-		if r.Err != nil {
-			failures = append(failures, fmt.Errorf("%s: %w", job(r.Channel, r.Rev), r.Err))
+		switch {
+		case r.Err == nil:
+		case !interrupted(ctx, r.Failed):
+			failures = append(failures, jobError{job(r.Channel, r.Rev), r.Err})
+		case stopped == nil:
+			a.doing = "building " + job(r.Channel, r.Rev)
+			stopped = ctx.Err()
 		}
 	}
-	return a.reported(failures)
+	return errors.Join(a.reported(failures), stopped)
 }
 
-// reported prints failures, and makes the command fail if there are any.
-func (a *app) reported(failures []error) error {
-	if len(failures) == 0 {
-		return nil
-	}
-	report(a.stderr, failures...)
-	return errReported
-}
-
-func (a *app) resultTable(results []factory.Result) error {
+func (a *app) resultTable(ctx context.Context, results []factory.Result) error {
 	rows := [][]string{{"CHANNEL", "REVISION", "RESULT", "IMAGE", "DIGEST"}}
 	for _, r := range results {
 		what := string(r.Reason)
 		switch {
+		case r.Err != nil && interrupted(ctx, r.Failed):
+			what = "interrupted"
 		case r.Err != nil:
 			what = "failed"
 		case r.Action != plan.None && len(r.Published) > 0:
@@ -136,7 +140,7 @@ func (a *app) resultTable(results []factory.Result) error {
 			rows = append(rows, []string{r.Channel, short(r.Rev), what, p.Image, p.Digest})
 		}
 	}
-	return table(a.stdout, rows)
+	return a.table(rows)
 }
 
 // job names a channel and, where it is known, its commit.

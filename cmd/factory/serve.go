@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"io/fs"
 	"net/http"
 	"time"
 
@@ -23,7 +23,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "Offer the OCI layout as a read-only registry",
 		Long: `Serves the first oci: destination of the configuration, or the layout that --layout
 names, as a registry that can be pulled from, until interrupted. Container engines
-take a registry on 127.0.0.1 without TLS.`,
+take a registry on 127.0.0.1 without TLS. The folder has to be there: it is made
+when the first image is published.`,
 		Example: `  factory serve &
   docker pull 127.0.0.1:5000/nixpkgs-nixos-26.05:latest`,
 		Args: cobra.NoArgs,
@@ -35,16 +36,14 @@ take a registry on 127.0.0.1 without TLS.`,
 }
 
 func (a *app) serve(ctx context.Context, o serveOptions) error {
-	if o.layout == "" {
-		c, err := a.config(false)
-		if err != nil {
-			return err
+	if o.layout != "" {
+		if err := serve.Check(o.layout); err != nil {
+			return usageError{fmt.Errorf("--layout: %w", err)}
 		}
-		if o.layout = firstLayout(c); o.layout == "" {
-			return usageError{errors.New("the configuration publishes to no OCI layout: name one with --layout")}
-		}
+	} else if err := a.findLayout(&o); err != nil {
+		return err
 	}
-	listener, err := net.Listen("tcp", o.listen)
+	listener, err := listen(o.listen)
 	if err != nil {
 		return err
 	}
@@ -61,6 +60,22 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	return <-stopped
+}
+
+// findLayout takes the layout of the configuration.
+func (a *app) findLayout(o *serveOptions) error {
+	c, err := a.config(false)
+	if err != nil {
+		return err
+	}
+	if o.layout = firstLayout(c); o.layout == "" {
+		return usageError{errors.New("the configuration publishes to no OCI layout: name one with --layout")}
+	}
+	err = serve.Check(o.layout)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not there: nothing has been published so far (factory run --once makes it)", o.layout)
+	}
+	return err
 }
 
 func firstLayout(c config.Config) string {

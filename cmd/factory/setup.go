@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"golang.org/x/term"
 
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
@@ -25,8 +23,6 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
-
-const userAgent = "nixpkgs-factory (+https://github.com/nixpkgs-factory/factory)"
 
 // config reads channels.yaml. Where there is none and nobody named one,
 // optional gives the defaults.
@@ -109,36 +105,36 @@ func (a *app) configPath() string {
 	return "channels.yaml"
 }
 
-// open reads the configuration and puts everything together. The caller closes
-// the factory's Store.
-func (a *app) open() (*factory.Factory, error) {
+// open reads the configuration, holds the flags against it and puts everything
+// together. The caller closes the factory's Store.
+func (a *app) open(checks ...func(config.Config) error) (*factory.Factory, error) {
 	c, err := a.config(false)
 	if err != nil {
 		return nil, err
+	}
+	for _, check := range checks {
+		if err := check(c); err != nil {
+			return nil, err
+		}
 	}
 	return a.factory(c)
 }
 
 // prepare is open for commands that tell webhooks what they did.
-func (a *app) prepare() (*factory.Factory, *notify.Webhooks, error) {
-	c, err := a.config(false)
-	if err != nil {
-		return nil, nil, err
-	}
-	hooks, err := a.webhooks(c)
-	if err != nil {
-		return nil, nil, usageError{err}
-	}
-	f, err := a.factory(c)
+func (a *app) prepare(checks ...func(config.Config) error) (*factory.Factory, *notify.Webhooks, error) {
+	var hooks *notify.Webhooks
+	f, err := a.open(append(checks, func(c config.Config) (err error) {
+		if hooks, err = a.webhooks(c); err != nil {
+			return usageError{err}
+		}
+		return nil
+	})...)
 	return f, hooks, err
 }
 
 func (a *app) factory(c config.Config) (*factory.Factory, error) {
 	if _, err := os.Stat(filepath.Join(c.Image, "image.nix")); err != nil {
 		return nil, usageError{fmt.Errorf("image folder: %w", err)}
-	}
-	if _, err := a.logger(); err != nil {
-		return nil, err
 	}
 	if _, err := a.keychain(c.Publish); err != nil {
 		return nil, err
@@ -170,10 +166,6 @@ func snapshot(c config.Config) (*record.Store, error) {
 
 // wire puts everything together around a state that is open.
 func (a *app) wire(c config.Config, store *record.Store) (*factory.Factory, error) {
-	log, err := a.logger()
-	if err != nil {
-		return nil, err
-	}
 	f := a.fetch()
 	client, err := a.heads(c, f, store)
 	if err != nil {
@@ -198,7 +190,7 @@ func (a *app) wire(c config.Config, store *record.Store) (*factory.Factory, erro
 		Nix:        nixcli.Find,
 		Dir:        c.Cache,
 		ConfigDir:  filepath.Dir(a.configPath()),
-		Log:        log,
+		Log:        a.logger(),
 		Moved:      &a.moved,
 		Progress:   a.bars(),
 		Now:        time.Now,
@@ -289,45 +281,9 @@ func (l login) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	return authn.Anonymous, nil
 }
 
-// logger returns the log on stderr: above the progress bars where there are some.
-func (a *app) logger() (*slog.Logger, error) {
-	level := slog.LevelInfo
-	switch {
-	case a.quiet:
-		level = slog.LevelError
-	case a.verbose:
-		level = slog.LevelDebug
-	}
-	options := &slog.HandlerOptions{Level: level}
-	out := a.bars().writer()
-	switch a.logFormat {
-	case "json":
-		return slog.New(slog.NewJSONHandler(out, options)), nil
-	case "text":
-		options.ReplaceAttr = func(_ []string, attr slog.Attr) slog.Attr {
-			switch attr.Key {
-			case slog.TimeKey:
-				return slog.String(slog.TimeKey, attr.Value.Time().UTC().Format(time.TimeOnly))
-			case "rev":
-				return slog.String("rev", short(attr.Value.String()))
-			}
-			return attr
-		}
-		return slog.New(slog.NewTextHandler(out, options)), nil
-	default:
-		return nil, usageError{fmt.Errorf("--log-format %q: want text or json", a.logFormat)}
-	}
-}
-
 func short(rev string) string {
 	if len(rev) == 40 {
 		return rev[:12]
 	}
 	return rev
-}
-
-// terminal tells whether progress bars can be shown on w.
-func terminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && !strings.EqualFold(os.Getenv("TERM"), "dumb")
 }

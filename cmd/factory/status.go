@@ -8,10 +8,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/record"
 )
 
-type statusOptions struct{ output }
+type statusOptions struct {
+	channel string
+	output
+}
 
 // channelStatus is the JSON form of a channel's state.
 type channelStatus struct {
@@ -47,14 +51,15 @@ published for it, and the last failure since. Reads the state file only; factory
 plan asks upstream and the registries.
 
 JSON: [{channel, head, published: {rev, image, digest, time}, upToDate, lag,
-failure: {error, count, time, next}}]; lag is how many seconds after the channel
-moved to its head the image was published, or has not been until now; what there is
-none of is null.`,
+failure: {error, count, time, next}}]; lag is the number of seconds from the
+channel's move to its head until the image was published, or until now if it has not
+been. published, lag and failure are null where there is none.`,
 		Example: `  factory status
   factory status --output json | jq -r '.[] | select(.upToDate | not) | .channel'`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.status(o) },
 	}
+	cmd.Flags().StringVar(&o.channel, "channel", "", "only this channel")
 	o.addFlag(cmd)
 	return cmd
 }
@@ -66,6 +71,13 @@ func (a *app) status(o statusOptions) error {
 	c, err := a.config(false)
 	if err != nil {
 		return err
+	}
+	if o.channel != "" {
+		ch, err := findChannel(c, o.channel)
+		if err != nil {
+			return err
+		}
+		c.Channels = []config.Channel{ch}
 	}
 	store, err := snapshot(c)
 	if err != nil {
@@ -97,17 +109,8 @@ func statusOf(store *record.Store, ch config.Channel, now time.Time) (channelSta
 	if err != nil {
 		return s, err
 	}
-	for _, p := range publications {
-		if p.Channel != ch.Name {
-			continue
-		}
-		better := s.Published == nil || p.Time.After(s.Published.Time)
-		if head := p.Rev == s.Head; s.Published != nil && head != (s.Published.Rev == s.Head) {
-			better = head // whatever older commit was published since
-		}
-		if better {
-			s.Published = &publishedStatus{Rev: p.Rev, Image: p.Image, Digest: p.Digest, Time: p.Time.UTC()}
-		}
+	if p := newestOf(publications, ch.Name, head); p != nil {
+		s.Published = &publishedStatus{Rev: p.Rev, Image: p.Image, Digest: p.Digest, Time: p.Time.UTC()}
 	}
 	failure, err := store.Failure(ch.Name)
 	if err != nil {
@@ -133,6 +136,25 @@ func statusOf(store *record.Store, ch config.Channel, now time.Time) (channelSta
 	return s, nil
 }
 
+// newestOf returns the publication that a channel's status tells of: one of its
+// head, else the last one; nil if there is none.
+func newestOf(publications []record.Publication, channel string, head *heads.Head) *record.Publication {
+	var best *record.Publication
+	for i, p := range publications {
+		if p.Channel != channel {
+			continue
+		}
+		better := best == nil || p.Time.After(best.Time)
+		if best != nil && head != nil && (p.Rev == head.Rev) != (best.Rev == head.Rev) {
+			better = p.Rev == head.Rev // whatever older commit was published since
+		}
+		if better {
+			best = &publications[i]
+		}
+	}
+	return best
+}
+
 func (a *app) statusTable(list []channelStatus) error {
 	rows := [][]string{{"CHANNEL", "HEAD", "PUBLISHED", "WHEN", "LAG", "STATE"}}
 	for _, s := range list {
@@ -141,17 +163,17 @@ func (a *app) statusTable(list []channelStatus) error {
 			row[2], row[3], row[5] = short(s.Published.Rev), humanize.Time(s.Published.Time), "behind"
 		}
 		if s.Lag != nil {
-			row[4] = (time.Duration(*s.Lag) * time.Second).String()
+			row[4] = roughly(time.Duration(*s.Lag) * time.Second)
 		}
 		switch {
 		case s.Failure != nil:
-			row[5] = fmt.Sprintf("failed %d times, last %s: %s", s.Failure.Count, humanize.Time(s.Failure.Time), s.Failure.Error)
+			row[5] = fmt.Sprintf("failed %s, last %s: %s", plural(s.Failure.Count, "time"), humanize.Time(s.Failure.Time), s.Failure.Error)
 		case s.UpToDate:
 			row[5] = "up to date"
 		}
 		rows = append(rows, row)
 	}
-	return table(a.stdout, rows)
+	return a.table(rows)
 }
 
 func dash(s string) string {

@@ -27,7 +27,10 @@ func (b *build) packer() layers.Packer {
 func (b *build) image(ctx context.Context, system config.System, base *promise[*layers.Layer]) (v1.Image, error) {
 	log := b.log.With("system", system.Nix)
 	args := b.args(system)
+	label := b.channel.Name + " " + system.Nix
+	evaluating := b.Progress.Start(label+" evaluating", 0)
 	set, err := toolset.Evaluate(ctx, b.nix, b.Config.Image, filepath.Join(b.dir, "nix-"+system.Nix), args)
+	evaluating.Done()
 	if err != nil {
 		return nil, fmt.Errorf("toolset: %w", err)
 	}
@@ -45,7 +48,7 @@ func (b *build) image(ctx context.Context, system config.System, base *promise[*
 	log.Info("closure", "paths", len(closed), "bytes", closure.Size(closed))
 
 	b.full = append(b.full, contents{closed, store})
-	stack, listings, err := b.pack(ctx, store, set, closed)
+	stack, listings, err := b.pack(ctx, label, store, set, closed)
 	if err != nil {
 		return nil, fmt.Errorf("layers: %w", err)
 	}
@@ -74,7 +77,7 @@ func (b *build) args(system config.System) toolset.Args {
 }
 
 // pack makes the closure's layers, or finds them.
-func (b *build) pack(ctx context.Context, store objects, set toolset.Toolset, closed []nix.PathInfo) ([]*layers.Layer, map[nix.StorePath][]string, error) {
+func (b *build) pack(ctx context.Context, label string, store objects, set toolset.Toolset, closed []nix.PathInfo) ([]*layers.Layer, map[nix.StorePath][]string, error) {
 	list := make(map[nix.StorePath]bool)
 	for _, tool := range set.Tools {
 		list[tool.Path] = true
@@ -89,7 +92,7 @@ func (b *build) pack(ctx context.Context, store objects, set toolset.Toolset, cl
 			todo += closure.Size(objects)
 		}
 	}
-	task := b.Progress.Start("layers", todo)
+	task := b.Progress.Start(label+" layers", todo)
 	defer task.Done()
 
 	group, ctx := errgroup.WithContext(ctx)

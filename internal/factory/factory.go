@@ -51,6 +51,10 @@ type Factory struct {
 	// try is due.
 	Patient bool
 
+	// LogFailures has the failure of a job logged, too: for those who do not
+	// look at results.
+	LogFailures bool
+
 	Log      *slog.Logger
 	Moved    *Moved
 	Progress Progress
@@ -184,9 +188,11 @@ func (f *Factory) conclude(ctx context.Context, result *Result, err error) {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	result.Err, result.Error = err, err.Error()
-	f.Log.Error("not published", "channel", result.Channel, "rev", result.Rev, "error", err)
 	if ctx.Err() != nil && !cutOff {
 		return // being told to stop is no failure of the channel
+	}
+	if f.LogFailures {
+		f.Log.Error("not published", "channel", result.Channel, "rev", result.Rev, "error", err)
 	}
 	failure, err := f.Store.Fail(result.Channel, result.Rev, result.Error, f.Now())
 	if err != nil {

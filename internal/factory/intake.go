@@ -17,7 +17,7 @@ import (
 // commit's tree. The caller closes b.tree, which may be nil after an error.
 func (b *build) takeSource(ctx context.Context) error {
 	url := ArchiveURL(b.Config.Upstream, b.commit.Rev)
-	tree, err := b.ReadSource(ctx, url, b.dir)
+	tree, err := b.ReadSource(ctx, url, b.dir, b.channel.Name+" source")
 	if err != nil {
 		return err
 	}
@@ -42,14 +42,15 @@ func ArchiveURL(up config.Upstream, rev string) string {
 	return up.Archive + "/" + up.Repository + "/archive/" + rev + ".tar.gz"
 }
 
-// ReadSource reads an archive of nixpkgs from a URL; dir holds its spool.
-func (f *Factory) ReadSource(ctx context.Context, url, dir string) (*source.Tree, error) {
+// ReadSource reads an archive of nixpkgs from a URL; dir holds its spool, label
+// is for the progress.
+func (f *Factory) ReadSource(ctx context.Context, url, dir, label string) (*source.Tree, error) {
 	body, err := f.Fetch.Open(ctx, url, maxArchive)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	task := f.Progress.Start("source", max(body.Size(), 0))
+	task := f.Progress.Start(label, max(body.Size(), 0))
 	defer task.Done()
 	return source.Read(ctx, counted{body, task}, source.Options{Name: url, Dir: dir})
 }

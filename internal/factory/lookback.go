@@ -81,7 +81,7 @@ func (b *build) lookBack(ctx context.Context) *found {
 // try reads an earlier image, and tells whether it is there.
 func (f *found) try(ctx context.Context, log *slog.Logger, repo registry.Repository, tag string) bool {
 	err := f.readTag(ctx, repo, tag)
-	if err != nil && !errors.Is(err, registry.ErrNotFound) {
+	if err != nil && !errors.Is(err, registry.ErrNotFound) && ctx.Err() == nil {
 		log.Warn("earlier image not used", "image", repo.Ref(tag), "error", err)
 	}
 	return err == nil

@@ -4,7 +4,8 @@ import "io"
 
 // Progress shows long work while it goes on.
 type Progress interface {
-	// Start begins a task. total is in bytes, or 0 if it is not known.
+	// Start begins a task; label says of which channel, system and step. total is
+	// in bytes, or 0 if it is not known.
 	Start(label string, total int64) Task
 }
 

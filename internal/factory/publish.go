@@ -26,7 +26,10 @@ func (f *Factory) publish(ctx context.Context, d *due, index v1.ImageIndex, vers
 		return err
 	}
 	for _, p := range d.places {
-		if err := p.repo.Push(ctx, index); err != nil {
+		pushing := f.Progress.Start(d.channel.Name+" pushing", 0)
+		err := p.repo.Push(ctx, index)
+		pushing.Done()
+		if err != nil {
 			return fmt.Errorf("publish: %s: %w", p.image, err)
 		}
 	}

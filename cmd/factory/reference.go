@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/registry"
+)
+
+// located is an image that was named.
+type located struct {
+	ref  string
+	repo registry.Repository
+	tag  string // or digest
+}
+
+// find finds what a user names: an image by its reference, or the newest image of
+// a channel.
+func (a *app) find(ctx context.Context, what string) (located, error) {
+	if info, err := os.Stat(what); strings.ContainsAny(what, "/:@") || err == nil && info.IsDir() {
+		repo, tag, err := a.reference(what)
+		return located{what, repo, tag}, err
+	}
+	// Images of Docker Hub's own library are nobody's channel, so a bare word is one.
+	c, err := a.config(false)
+	if err != nil {
+		return located{}, err
+	}
+	ch, err := findChannel(c, what)
+	if err != nil {
+		return located{}, usageError{fmt.Errorf("%q is no reference to an image (want HOST/PATH:TAG or oci:DIR:NAME:TAG), and there is %w", what, err)}
+	}
+	return a.newest(ctx, c, ch)
+}
+
+// newest finds the newest image of a channel: that of a tag that moves, else the
+// one that was published last on record, else that of upstream's head.
+func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (located, error) {
+	open, err := a.repositories(c)
+	if err != nil {
+		return located{}, err
+	}
+	tags := slices.DeleteFunc(slices.Clone(ch.Tags), func(tag string) bool { return strings.Contains(tag, "{") })
+	rev, err := a.lastPublished(c, ch)
+	if err != nil {
+		return located{}, err
+	}
+	if rev != "" {
+		tags = append(tags, rev)
+	}
+	if len(tags) == 0 {
+		client, err := a.heads(c, a.fetch(), nil)
+		if err != nil {
+			return located{}, err
+		}
+		head, err := client.Head(ctx, ch.Name)
+		if err != nil {
+			return located{}, fmt.Errorf("head: %w", err)
+		}
+		tags = append(tags, head.Rev)
+	}
+	var failures []error
+	for _, dest := range c.Publish {
+		repo, err := open(dest, ch.Name)
+		if err != nil {
+			return located{}, err
+		}
+		for _, tag := range tags {
+			_, err := repo.Digest(ctx, tag)
+			if err == nil {
+				return located{repo.Ref(tag), repo, tag}, nil
+			}
+			failures = append(failures, fmt.Errorf("%s: %w", repo.Ref(tag), err))
+		}
+	}
+	return located{}, errors.Join(failures...)
+}
+
+// lastPublished returns the newest commit of a channel on record; "" if there is
+// none, or no state.
+func (a *app) lastPublished(c config.Config, ch config.Channel) (string, error) {
+	if _, err := os.Stat(c.State); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	store, err := snapshot(c)
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	publications, err := store.Publications()
+	if err != nil {
+		return "", err
+	}
+	head, err := store.Head(ch.Name)
+	if err != nil {
+		return "", err
+	}
+	if p := newestOf(publications, ch.Name, head); p != nil {
+		return p.Rev, nil
+	}
+	return "", nil
+}
+
+// reference takes apart a reference to an image: repository and tag or digest.
+func (a *app) reference(ref string) (registry.Repository, string, error) {
+	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
+		return layoutReference(ref, rest)
+	}
+	if err := noReference(ref); err != nil {
+		return nil, "", usageError{err}
+	}
+	parsed, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, "", usageError{fmt.Errorf("%w (want HOST/PATH:TAG, HOST/PATH@DIGEST or oci:DIR:NAME:TAG)", err)}
+	}
+	// REGISTRY_PASSWORD is for the registry of the configuration, not for any
+	// that somebody wants to look into.
+	var dests []config.Destination
+	if c, err := a.config(false); err == nil {
+		dests = c.Publish
+	}
+	keychain, err := a.keychain(dests)
+	if err != nil {
+		return nil, "", err
+	}
+	repo, err := registry.Remote(parsed.Context(), registry.Options{Keychain: keychain, UserAgent: userAgent})
+	return repo, parsed.Identifier(), err
+}
+
+// noReference says what to write in place of what people try.
+func noReference(ref string) error {
+	for _, scheme := range []string{"docker://", "https://", "http://"} {
+		if rest, ok := strings.CutPrefix(ref, scheme); ok {
+			return fmt.Errorf("%q: leave out %s: %s", ref, scheme, rest)
+		}
+	}
+	folder := strings.TrimSuffix(ref, "/")
+	info, err := os.Stat(ref)
+	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%q is a file: want HOST/PATH:TAG, or oci:DIR:NAME:TAG for an image in an OCI layout", ref)
+	case err == nil, strings.HasPrefix(ref, "."), strings.HasPrefix(ref, "/"), strings.HasPrefix(ref, "~"):
+		return fmt.Errorf("%q is a folder: an image in an OCI layout is oci:%s:NAME:TAG%s", ref, folder, offered(folder))
+	}
+	return nil
+}
+
+func layoutReference(ref, rest string) (registry.Repository, string, error) {
+	rest, tag, ok := cutLast(rest, "@")
+	if ok {
+		if _, err := v1.NewHash(tag); err != nil {
+			return nil, "", usageError{fmt.Errorf("%q: %w", ref, err)}
+		}
+	} else {
+		rest, tag, ok = cutLast(rest, ":")
+	}
+	dir, repository, ok2 := cutLast(rest, ":")
+	if !ok || !ok2 || dir == "" || tag == "" || repository == "" {
+		folder, _, _ := strings.Cut(strings.TrimPrefix(ref, "oci:"), ":")
+		return nil, "", usageError{fmt.Errorf("%q: want oci:DIR:NAME:TAG or oci:DIR:NAME@DIGEST%s", ref, offered(folder))}
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return nil, "", err
+	}
+	return registry.Layout(dir, repository), tag, nil
+}
+
+// mostOffered is how many images of a layout are named.
+const mostOffered = 5
+
+// offered names the images of a layout.
+func offered(dir string) string {
+	f, err := os.Open(filepath.Join(dir, "index.json"))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	index, err := v1.ParseIndexManifest(f)
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, desc := range index.Manifests {
+		if ref := desc.Annotations["org.opencontainers.image.ref.name"]; ref != "" {
+			names = append(names, ref)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.SortFunc(names, func(a, b string) int { return len(a) - len(b) }) // tags such as latest first
+	more := ""
+	if len(names) > mostOffered {
+		more = fmt.Sprintf(" and %d more", len(names)-mostOffered)
+		names = names[:mostOffered]
+	}
+	return "; there are " + strings.Join(names, ", ") + more
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}

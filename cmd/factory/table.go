@@ -1,0 +1,133 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// table writes rows to stdout in aligned columns. On a terminal, what is long by
+// nature is shortened and the rest is broken into lines, so that it fits; elsewhere
+// every row is one line with everything in it.
+func (a *app) table(rows [][]string) error { return a.columns(rows, brief) }
+
+// facts is table for what people copy: nothing is shortened.
+func (a *app) facts(rows [][]string) error {
+	return a.columns(rows, func(s string) string { return s })
+}
+
+func (a *app) columns(rows [][]string, shorten func(string) string) error {
+	width := 0
+	if s := a.screen(a.stdout); s != nil {
+		width = s.width
+		rows = mapCells(rows, shorten)
+	}
+	_, err := io.WriteString(a.stdout, layOut(rows, width))
+	return err
+}
+
+func mapCells(rows [][]string, change func(string) string) [][]string {
+	changed := make([][]string, len(rows))
+	for i, row := range rows {
+		changed[i] = make([]string, len(row))
+		for j, cell := range row {
+			changed[i][j] = change(cell)
+		}
+	}
+	return changed
+}
+
+// Between two columns, and the width below which none is made narrower.
+const (
+	gap       = "  "
+	narrowest = 8
+)
+
+// layOut aligns columns. Lines are no wider than width, unless there are too many
+// columns for that; 0 is any width.
+func layOut(rows [][]string, width int) string {
+	widths := columnWidths(rows)
+	if width > 0 {
+		squeeze(widths, width)
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		cells := make([][]string, len(row))
+		height := 1
+		for i, cell := range row {
+			cells[i] = []string{cell}
+			if width > 0 {
+				cells[i] = wrap(cell, widths[i])
+			}
+			height = max(height, len(cells[i]))
+		}
+		for line := range height {
+			var text strings.Builder
+			for i, cell := range cells {
+				part := ""
+				if line < len(cell) {
+					part = cell[line]
+				}
+				text.WriteString(part + strings.Repeat(" ", max(widths[i]-utf8.RuneCountInString(part), 0)) + gap)
+			}
+			b.WriteString(strings.TrimRight(text.String(), " ") + "\n")
+		}
+	}
+	return b.String()
+}
+
+func columnWidths(rows [][]string) []int {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	return widths
+}
+
+// squeeze takes from the widest columns until all of them fit.
+func squeeze(widths []int, width int) {
+	total := len(gap) * (len(widths) - 1)
+	for _, w := range widths {
+		total += w
+	}
+	for ; total > width; total-- {
+		widest := 0
+		for i, w := range widths {
+			if w > widths[widest] {
+				widest = i
+			}
+		}
+		if widths[widest] <= narrowest {
+			return
+		}
+		widths[widest]--
+	}
+}
+
+// wrap breaks a text into lines of at most width characters, between words where
+// it can.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width {
+			line += " " + word
+			continue
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+		runes := []rune(word)
+		for len(runes) > width {
+			lines = append(lines, string(runes[:width]))
+			runes = runes[width:]
+		}
+		line = string(runes)
+	}
+	return append(lines, line)
+}

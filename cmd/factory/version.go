@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// build says which factory this is. The JSON form is part of the command's
+// contract.
+type build struct {
+	Version  string `json:"version"`  // of the module; "devel" where Go knows none
+	Revision string `json:"revision"` // commit of the sources; "" where nobody says it
+	Dirty    bool   `json:"dirty"`    // the sources were changed after that commit
+	Time     string `json:"time"`     // of the commit; "" where it is not known
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+// thisBuild is the running program.
+var thisBuild = readBuild(os.Getenv)
+
+// userAgent is how the factory introduces itself to servers.
+var userAgent = "nixpkgs-factory/" + thisBuild.Version + " (+https://github.com/nixpkgs-factory/factory)"
+
+// readBuild reads what the Go linker has written into the program. The factory's
+// own image is compiled without version control, so that equal sources give equal
+// layers; there the image says the commit.
+func readBuild(env func(string) string) build {
+	b := build{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Revision: env("FACTORY_REVISION")}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		b.Version = v
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Revision = s.Value
+		case "vcs.modified":
+			b.Dirty = s.Value == "true"
+		case "vcs.time":
+			b.Time = s.Value
+		}
+	}
+	return b
+}
+
+func (b build) String() string {
+	s := "factory " + b.Version
+	if b.Revision != "" {
+		s += " (commit " + short(b.Revision)
+		if b.Dirty {
+			s += ", with changes"
+		}
+		s += ")"
+	}
+	return s + ", " + b.Go + ", " + b.Platform
+}
+
+type versionOptions struct{ output }
+
+func (a *app) versionCommand() *cobra.Command {
+	var o versionOptions
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Show which factory this is",
+		Long: `Shows the version of the factory, the commit that it was made from, and the Go that
+it was compiled with. factory --version prints the same line.
+
+JSON: {version, revision, dirty, time, go, platform}; version is "devel" and
+revision is empty where the program was compiled without them.`,
+		Example: `  factory version
+  factory version --output json | jq -r .revision`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			if o.format == "json" {
+				return writeJSON(a.stdout, thisBuild)
+			}
+			_, err := fmt.Fprintln(a.stdout, thisBuild)
+			return err
+		},
+	}
+	o.addFlag(cmd)
+	return cmd
+}
