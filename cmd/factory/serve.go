@@ -36,15 +36,16 @@ when the first image is published.`,
 }
 
 func (a *app) serve(ctx context.Context, o serveOptions) error {
+	listener, err := listen(o.listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
 	if o.layout != "" {
 		if err := serve.Check(o.layout); err != nil {
 			return usageError{fmt.Errorf("--layout: %w", err)}
 		}
 	} else if err := a.findLayout(&o); err != nil {
-		return err
-	}
-	listener, err := listen(o.listen)
-	if err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "factory: serving %s on http://%s\n", o.layout, listener.Addr())
