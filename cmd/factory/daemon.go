@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,9 +53,14 @@ func (a *app) runDaemon(ctx context.Context, o runOptions) error {
 	defer f.Store.Close()
 	s := &service{
 		app: a, state: f.Config.State, factory: f, hooks: hooks,
-		metrics: metrics.New(metrics.Options{Fetched: a.moved.Fetched.Load, Pushed: a.moved.Pushed.Load}),
-		health:  metrics.NewHealth(time.Now),
+		health: metrics.NewHealth(time.Now),
 	}
+	s.metrics = metrics.New(metrics.Options{
+		Fetched: a.moved.Fetched.Load,
+		Pushed:  a.moved.Pushed.Load,
+		Ready:   s.health.Ready,
+		Build:   metrics.Build{Version: thisBuild.Version, Revision: thisBuild.Revision, Go: thisBuild.Go},
+	})
 	options, err := s.options(f.Config)
 	if err != nil {
 		return err
@@ -154,7 +160,11 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 		s.health.CutOff(cut)
 		return s.nextTry()
 	}
-	s.health.End(err)
+	unasked := unasked(results)
+	if ctx.Err() == nil && err == nil {
+		s.health.Asked(unasked)
+	}
+	s.health.End(cmp.Or(err, unasked))
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -167,6 +177,21 @@ func cutOff(ctx context.Context) error {
 		return cause
 	}
 	return nil
+}
+
+// unasked tells whether no channel of a cycle could be asked, upstream or in a
+// registry, and why not. Those that are frozen are not asked.
+func unasked(results []factory.Result) (why error) {
+	for _, r := range results {
+		switch {
+		case r.Reason == plan.Frozen:
+		case r.Err == nil || r.Reason != "": // what was decided was known
+			return nil
+		case why == nil:
+			why = r.Err
+		}
+	}
+	return why
 }
 
 // nextTry returns when the first channel that failed is due again.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/standin"
 )
@@ -46,25 +50,15 @@ func TestDaemonFollowsAChannel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer upstream.Close()
-	dir := t.TempDir()
-	image, err := filepath.Abs("../../images/base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "channels.yaml")
-	text := fmt.Sprintf("upstream: { api: %q, archive: %q }\nsubstituters: [ { url: %q, keys: [ %q ] } ]\nimage: %q\nsystems: [ aarch64-linux ]\nschedule: '@every 1s'\nchannels: [ { name: nixos-26.05, tags: [ latest ] } ]\n",
-		upstream.API(), upstream.Archive(), upstream.Cache(), upstream.PublicKey(), image)
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	file := writeConfiguration(t, upstream, "schedule: '@every 1s'\nchannels: [ { name: nixos-26.05, tags: [ latest ] } ]\n")
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var log shared
 	ended := make(chan int, 1)
-	command := []string{"--config", file, "--cache-dir", filepath.Join(dir, "work")}
+	command := []string{"--config", file, "--cache-dir", t.TempDir()}
 	go func() { ended <- run(ctx, append(command, "run"), &log, &log) }()
 
-	repo := registry.Layout(filepath.Join(dir, "registry"), "nixpkgs-nixos-26.05")
+	repo := registry.Layout(filepath.Join(filepath.Dir(file), "registry"), "nixpkgs-nixos-26.05")
 	published := func(rev string) {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
@@ -101,4 +95,104 @@ func TestDaemonFollowsAChannel(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatalf("told to stop, it did not:\n%s", log.String())
 	}
+}
+
+// A daemon none of whose channels can be asked is not ready. One that was asked,
+// whatever became of its image, is enough.
+func TestUnasked(t *testing.T) {
+	down := errors.New("api: no route")
+	frozen := factory.Result{Channel: "a", Reason: plan.Frozen}
+	asked := factory.Result{Channel: "b", Rev: "1", Reason: plan.UpToDate}
+	failed := factory.Result{Channel: "c", Rev: "2", Reason: plan.NewCommit, Err: errors.New("closure: 404")}
+	noHead := factory.Result{Channel: "d", Err: down}
+	noRegistry := factory.Result{Channel: "e", Rev: "3", Err: errors.New("registry: 503")}
+	for _, tt := range []struct {
+		name    string
+		results []factory.Result
+		want    error
+	}{
+		{"nothing to ask", nil, nil},
+		{"frozen", []factory.Result{frozen}, nil},
+		{"asked", []factory.Result{noHead, asked}, nil},
+		{"asked, and failed then", []factory.Result{failed, noHead}, nil},
+		{"no head", []factory.Result{frozen, noHead}, down},
+		{"neither head nor registry", []factory.Result{noHead, noRegistry}, down},
+	} {
+		if got := unasked(tt.results); got != tt.want {
+			t.Errorf("%s: unasked = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A daemon says by /readyz that its upstream is gone, and comes back by itself.
+func TestDaemonIsNotReadyWithoutUpstream(t *testing.T) {
+	f, err := prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstream, err := f.Start(context.Background(), standin.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer upstream.Close()
+	gone := upstream.Handle(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/cache/") {
+			return false
+		}
+		http.Error(w, "gone", http.StatusForbidden)
+		return true
+	})
+	file := writeConfiguration(t, upstream, "schedule: '@every 1s'\nchannels: [ { name: nixos-26.05 } ]\n")
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var log shared
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"--config", file, "--cache-dir", t.TempDir(), "run", "--listen", "127.0.0.1:" + port}, &log, &log)
+	}()
+	defer func() {
+		stop()
+		<-ended
+	}()
+	becomes := func(want string) {
+		t.Helper()
+		var answer string
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			resp, err := http.Get("http://127.0.0.1:" + port + "/readyz")
+			if err != nil {
+				continue
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer = string(body); strings.HasPrefix(answer, want) {
+				return
+			}
+		}
+		t.Fatalf("/readyz says %q, want %q\n%s", answer, want, log.String())
+	}
+	becomes("no channel could be asked in the last cycle: head: ")
+	gone()
+	becomes("ok")
+}
+
+// writeConfiguration writes a channels.yaml that follows the stand-in.
+func writeConfiguration(t *testing.T, upstream *standin.Server, more string) string {
+	t.Helper()
+	image, err := filepath.Abs("../../images/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "channels.yaml")
+	text := fmt.Sprintf("upstream: { api: %q, archive: %q }\nsubstituters: [ { url: %q, keys: [ %q ] } ]\nimage: %q\nsystems: [ aarch64-linux ]\n%s",
+		upstream.API(), upstream.Archive(), upstream.Cache(), upstream.PublicKey(), image, more)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,6 +18,7 @@ type Health struct {
 	begun    time.Time // of the running cycle; zero: none runs
 	finished time.Time // the last cycle that went well; zero: none
 	cut      error     // why the last cycle was ended before it had ended; nil: it was not
+	unasked  error     // why no channel could be asked in the last cycle; nil: one could
 }
 
 // silence is how long a waiting loop may give no sign of life.
@@ -91,19 +91,6 @@ func (h *Health) Alive() error {
 	}
 	if quiet := h.now().Sub(h.beat); quiet > silence {
 		return fmt.Errorf("no sign of life for %v", quiet.Round(time.Second))
-	}
-	return nil
-}
-
-// Ready returns why the daemon does not do its work, nil if it does.
-func (h *Health) Ready() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.finished.IsZero() {
-		return errors.New("no cycle has gone well yet")
-	}
-	if age := h.now().Sub(h.finished); h.fresh > 0 && age > h.fresh {
-		return fmt.Errorf("the last cycle that went well ended %v ago", age.Round(time.Second))
 	}
 	return nil
 }

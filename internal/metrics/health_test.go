@@ -9,6 +9,7 @@ import (
 
 func TestHealth(t *testing.T) {
 	errStore := errors.New("state: locked")
+	errUpstream := errors.New("api: no route")
 	tests := []struct {
 		name         string
 		do           func(h *Health)
@@ -86,6 +87,24 @@ func TestHealth(t *testing.T) {
 				h.End(errStore)
 			}
 		}, "", "the last cycle that went well ended 3h0m0s ago"},
+		{"no channel could be asked, at first", func(h *Health) {
+			h.Begin()
+			h.Asked(errUpstream)
+			h.End(errUpstream)
+		}, "", "no channel could be asked in the last cycle: api: no route"},
+		{"no channel could be asked, later", func(h *Health) {
+			h.Begin()
+			h.End(nil)
+			h.Begin()
+			h.Asked(errUpstream)
+			h.End(errUpstream)
+		}, "", "no channel could be asked in the last cycle: api: no route"},
+		{"asked again", func(h *Health) {
+			h.Asked(errUpstream)
+			h.End(errUpstream)
+			h.Asked(nil)
+			h.End(nil)
+		}, "", ""},
 		{"without a bound", func(h *Health) {
 			h.Bounds(0, 0)
 			h.Begin()

@@ -32,7 +32,12 @@ type Options struct {
 	Fetched func() int64     // bytes fetched since the start of the program
 	Pushed  func() int64     // bytes pushed since then
 	Now     func() time.Time // nil: time.Now
+	Ready   func() error     // why the daemon does not do its work; nil: nobody asks
+	Build   Build
 }
+
+// Build says which factory this is.
+type Build struct{ Version, Revision, Go string }
 
 // Metrics are the numbers of one program. They may be used by many goroutines.
 type Metrics struct {
@@ -92,6 +97,17 @@ func New(o Options) *Metrics {
 		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	m.gauge("build_info", "Which factory this is.", prometheus.Labels{"version": o.Build.Version, "revision": o.Build.Revision, "go": o.Build.Go},
+		func() float64 { return 1 })
+	if o.Ready != nil {
+		m.gauge("ready", "1 while the daemon does its work, as /readyz has it; 0 before its first cycle went well, and when no channel can be asked.", nil,
+			func() float64 {
+				if o.Ready() != nil {
+					return 0
+				}
+				return 1
+			})
+	}
 	m.count("fetched_bytes_total", "Bytes that came from upstream and from binary caches.", o.Fetched)
 	m.count("pushed_bytes_total", "Bytes that were sent to registries.", o.Pushed)
 	for _, r := range results {
@@ -113,6 +129,12 @@ func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
 
 func histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+}
+
+// gauge makes a gauge of what is asked for when somebody looks.
+func (m *Metrics) gauge(name, help string, labels prometheus.Labels, read func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels}, read))
 }
 
 // count makes a counter of what somebody else counts.

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -56,7 +57,8 @@ func want(t *testing.T, got []string, want ...string) {
 
 // full has a value for every metric.
 func full(c *clock) *Metrics {
-	m := New(Options{Fetched: func() int64 { return 5 << 30 }, Pushed: func() int64 { return 70 }, Now: c.now})
+	m := New(Options{Fetched: func() int64 { return 5 << 30 }, Pushed: func() int64 { return 70 }, Now: c.now,
+		Ready: func() error { return nil }, Build: Build{"v1.2.3", "0123", "go1.26"}})
 	m.Channels([]string{"nixos-26.05", "nixos-unstable"})
 	m.Head("nixos-unstable", "a", c.Time.Add(-10*time.Minute))
 	m.Built("nixos-unstable", Done, 4*time.Minute, 90, 60)
@@ -283,4 +285,14 @@ func TestAtTheSameTime(t *testing.T) {
 	}
 	group.Wait()
 	want(t, values(t, m, `factory_cycles_total{result="abandoned"}`), `factory_cycles_total{result="abandoned"} 400`)
+}
+
+// Monitoring sees what /readyz says, and which factory it is.
+func TestReadyAndBuild(t *testing.T) {
+	var why error
+	m := New(Options{Ready: func() error { return why }, Build: Build{"v1.2.3", "0123", "go1.26"}})
+	want(t, values(t, m, "factory_ready", "factory_build_info"),
+		`factory_build_info{go="go1.26",revision="0123",version="v1.2.3"} 1`, "factory_ready 1")
+	why = errors.New("no route")
+	want(t, values(t, m, "factory_ready"), "factory_ready 0")
 }

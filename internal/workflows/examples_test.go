@@ -418,7 +418,7 @@ func TestAlerts(t *testing.T) {
 func metricNames(t *testing.T) map[string]bool {
 	t.Helper()
 	none := func() int64 { return 0 }
-	m := metrics.New(metrics.Options{Fetched: none, Pushed: none})
+	m := metrics.New(metrics.Options{Fetched: none, Pushed: none, Ready: func() error { return nil }})
 	m.Channels([]string{"x"})
 	m.Rate(1, 1, time.Now())
 	m.Head("x", "rev", time.Now())
