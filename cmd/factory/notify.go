@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
@@ -15,7 +17,13 @@ import (
 func (a *app) webhooks(c config.Config) (*notify.Webhooks, error) {
 	var hooks []notify.Hook
 	for _, n := range c.Notify {
-		hooks = append(hooks, notify.Hook{Name: n.URLFrom, URL: a.env(n.URLFrom), On: n.On})
+		h := notify.Hook{Name: n.URLFrom, URL: a.env(n.URLFrom), On: n.On}
+		if n.SecretFrom != "" {
+			if h.Secret = strings.TrimSpace(a.env(n.SecretFrom)); h.Secret == "" && h.URL != "" {
+				return nil, fmt.Errorf("notify: %s is not set: it has the secret that events to %s are signed with", n.SecretFrom, n.URLFrom)
+			}
+		}
+		hooks = append(hooks, h)
 	}
 	return notify.New(hooks, notify.Options{UserAgent: userAgent})
 }

@@ -22,11 +22,15 @@ func (a *app) planCommand() *cobra.Command {
 and shows what factory run --once would do. Builds nothing, publishes nothing,
 needs no Nix.
 
+TAGS are those that it would set or move: the commit's, and those of the channel
+that follow its head. Of an image that is up to date they are the ones that do not
+point to it.
+
 Reasons: up to date, new commit, recipe changed, missing in registry, backfill,
 frozen.
 
-JSON: [{channel, rev, action, reason, systems, images, error}], action one of
-none, build, rebuild.
+JSON: [{channel, rev, action, reason, systems, images, tags, error}], action one of
+none, build, rebuild; error only where there is one.
 
 github-matrix: {"include": [{channel, rev, system}]} in one line, an entry for each
 image of one system that is due: the matrix of a GitHub Actions job that runs
@@ -60,13 +64,13 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	case "github-matrix":
 		err = writeMatrix(a.stdout, jobs)
 	default:
-		rows := [][]string{{"CHANNEL", "REVISION", "ACTION", "REASON", "SYSTEMS", "IMAGES"}}
+		rows := [][]string{{"CHANNEL", "REVISION", "ACTION", "REASON", "SYSTEMS", "TAGS", "IMAGES"}}
 		for _, j := range jobs {
 			reason := string(j.Reason)
 			if j.Err != nil {
 				reason = "failed"
 			}
-			rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, strings.Join(j.Systems, " "), strings.Join(j.Images, " ")})
+			rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, strings.Join(j.Systems, " "), dash(strings.Join(j.Tags, " ")), strings.Join(j.Images, " ")})
 		}
 		err = a.table(rows)
 	}

@@ -48,8 +48,9 @@ type Cache struct {
 
 // Notify is a webhook.
 type Notify struct {
-	URLFrom string   // environment variable that holds the address, which is a secret
-	On      []string // published, failed
+	URLFrom    string   // environment variable that holds the address, which is a secret
+	SecretFrom string   // environment variable that holds what events are signed with; "": they are not
+	On         []string // published, failed
 }
 
 // Upstream says where channels, commits and archives come from.

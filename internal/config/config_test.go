@@ -84,7 +84,7 @@ func TestParse(t *testing.T) {
 	}
 	all.Notify = []Notify{
 		{URLFrom: "FACTORY_WEBHOOK_URL", On: []string{"published", "failed"}},
-		{URLFrom: "_pager2", On: []string{"failed"}},
+		{URLFrom: "_pager2", SecretFrom: "_PAGER2_SECRET", On: []string{"failed"}},
 	}
 	least := defaultsIn(t, "conf")
 	least.Channels = []Channel{{Name: "nixpkgs-unstable"}}
@@ -144,7 +144,7 @@ caches:
   - { store: "file:///srv/cache/" }
 notify:
   - { urlFrom: FACTORY_WEBHOOK_URL }
-  - { urlFrom: _pager2, on: [ failed ] }
+  - { urlFrom: _pager2, secretFrom: _PAGER2_SECRET, on: [ failed ] }
 `, all},
 	}
 	for _, tt := range tests {

@@ -30,6 +30,7 @@ const (
 	wantVariable  = "the name of the environment variable that holds the address, such as FACTORY_WEBHOOK_URL"
 	wantEvents    = "a list of events: " + wantEvent
 	wantEvent     = "published or failed"
+	wantSecret    = "the name, in capitals, of the environment variable that holds the secret, such as FACTORY_WEBHOOK_SECRET"
 )
 
 var (
@@ -108,6 +109,7 @@ func (p *parser) notify(v value) []Notify {
 				n.URLFrom = p.text(v, wantVariable, checkVariable)
 				p.unique(seen, v, "webhook", n.URLFrom)
 			}},
+			{key: "secretFrom", decode: func(v value) { n.SecretFrom = p.text(v, wantSecret, checkSecretVariable) }},
 			{key: "on", decode: func(v value) { n.On = p.names(v, wantEvents, "event", wantEvent, checkEvent) }},
 		})
 		all = append(all, n)
@@ -119,6 +121,15 @@ func (p *parser) notify(v value) []Notify {
 func checkVariable(s string) error {
 	if !variablePattern.MatchString(s) {
 		return errors.New("not a variable (want " + wantVariable + ")")
+	}
+	return nil
+}
+
+// checkSecretVariable takes names in capitals only: a secret that somebody has
+// put here is hardly one.
+func checkSecretVariable(s string) error {
+	if !variablePattern.MatchString(s) || s != strings.ToUpper(s) {
+		return errors.New("not a variable (want " + wantSecret + ")")
 	}
 	return nil
 }

@@ -122,12 +122,14 @@ func TestOperateErrors(t *testing.T) {
 		{"no webhooks", "notify: []" + valid, []string{
 			`1:9: notify: no webhooks (want a list of webhooks, such as [ { urlFrom: FACTORY_WEBHOOK_URL } ])`,
 		}},
-		{"webhooks", "notify:\n- FACTORY_WEBHOOK_URL\n- { urlFrom: $A }\n- { urlFrom: 1A }\n- { urlFrom: A, at: x }\n- { urlFrom: A }" + valid, []string{
+		{"webhooks", "notify:\n- FACTORY_WEBHOOK_URL\n- { urlFrom: $A }\n- { urlFrom: 1A }\n- { urlFrom: A, at: x }\n- { urlFrom: A }\n- { urlFrom: B, secretFrom: hunter2 }\n- { urlFrom: C, secretFrom: [] }" + valid, []string{
 			`2:3: notify[0]: found the text "FACTORY_WEBHOOK_URL" (want a webhook, such as { urlFrom: FACTORY_WEBHOOK_URL })`,
 			`3:14: notify[1].urlFrom: not a variable (want the name of the environment variable that holds the address, such as FACTORY_WEBHOOK_URL)`,
 			`4:14: notify[2].urlFrom: not a variable (want the name of the environment variable that holds the address, such as FACTORY_WEBHOOK_URL)`,
-			`5:17: notify[3].at: unknown key, did you mean on? (want urlFrom or on)`,
+			`5:17: notify[3].at: unknown key, did you mean on? (want urlFrom, secretFrom or on)`,
 			`6:14: notify[4].urlFrom: duplicate webhook "A", first on line 5`,
+			`7:29: notify[5].secretFrom: not a variable (want the name, in capitals, of the environment variable that holds the secret, such as FACTORY_WEBHOOK_SECRET)`,
+			`8:29: notify[6].secretFrom: found a list (want the name, in capitals, of the environment variable that holds the secret, such as FACTORY_WEBHOOK_SECRET)`,
 		}},
 		{"events", "notify:\n- { urlFrom: A, on: [] }\n- { urlFrom: B, on: failed }\n- { urlFrom: C, on: [ built, failed, failed ] }" + valid, []string{
 			`2:21: notify[0].on: no events (want a list of events: published or failed)`,

@@ -96,6 +96,10 @@ func (p *parser) findSecretsInEntry(v value, keyNode, node *yaml.Node) {
 	} else if p.findSecret(key) {
 		return
 	}
+	if keyNode.Value == "secretFrom" && inNotify(key) {
+		p.findSecrets(enter(node, key.path)) // it names a variable
+		return
+	}
 	before := len(p.errs)
 	if node.Kind != yaml.AliasNode {
 		p.findSecrets(enter(node, key.path))
@@ -140,7 +144,7 @@ func instead(root, variable string) string {
 	const registry = "set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login"
 	switch {
 	case root == "notify":
-		return "urlFrom names the environment variable that holds it"
+		return "urlFrom and secretFrom name the environment variables that hold them"
 	case root == "upstream" || variable == "GITHUB_TOKEN" && root != "publish":
 		return "set GITHUB_TOKEN in the environment"
 	case root == "publish" || variable == "REGISTRY_PASSWORD":

@@ -14,7 +14,7 @@ func TestSecrets(t *testing.T) {
 
 		environment = "GITHUB_TOKEN, REGISTRY_USER, REGISTRY_PASSWORD, ATTIC_TOKEN, CACHIX_AUTH_TOKEN and the addresses of webhooks are read from the environment"
 		forCaches   = "set ATTIC_TOKEN, CACHIX_AUTH_TOKEN or what Nix wants for a store, such as AWS_SECRET_ACCESS_KEY, in the environment"
-		forNotify   = "urlFrom names the environment variable that holds it"
+		forNotify   = "urlFrom and secretFrom name the environment variables that hold them"
 	)
 	secretKey := "cache.example.org-1:" + strings.Repeat("A", 86) + "=="
 	tests := []struct {

@@ -52,7 +52,7 @@ func TestShippedExamples(t *testing.T) {
 		{Cachix: "mycache"},
 		{Store: "s3://bucket?region=eu-west-1&secret-key=/run/keys/cache.sec"},
 	}
-	want.Notify = []Notify{{URLFrom: "FACTORY_WEBHOOK_URL", On: []string{"published", "failed"}}}
+	want.Notify = []Notify{{URLFrom: "FACTORY_WEBHOOK_URL", SecretFrom: "FACTORY_WEBHOOK_SECRET", On: []string{"published", "failed"}}}
 	want.Channels = []Channel{
 		{Name: "nixos-26.05", Tags: []string{"latest"}},
 		{

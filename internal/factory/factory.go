@@ -134,6 +134,7 @@ func (f *Factory) Plan(ctx context.Context) ([]plan.Job, error) {
 	jobs := []plan.Job{}
 	for _, d := range due {
 		if !d.quiet {
+			f.foresee(ctx, &d)
 			jobs = append(jobs, d.job)
 		}
 	}

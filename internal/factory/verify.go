@@ -77,6 +77,9 @@ func (f *Factory) hidden() []string {
 	var names []string
 	for _, n := range f.Config.Notify {
 		names = append(names, n.URLFrom)
+		if n.SecretFrom != "" {
+			names = append(names, n.SecretFrom)
+		}
 	}
 	return names
 }

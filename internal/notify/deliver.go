@@ -114,6 +114,9 @@ func (w *Webhooks) try(ctx context.Context, h hook, body []byte) try {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", w.options.UserAgent)
+	if h.Secret != "" {
+		req.Header.Set(SignatureHeader, Sign(h.Secret, body))
+	}
 	resp, err := w.client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

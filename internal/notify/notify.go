@@ -6,6 +6,8 @@
 // a redirect might want.
 //
 // Delivery is at least once: when an answer is lost, the event comes again.
+//
+// Where there is a secret, SignatureHeader of each request is Sign of its body.
 package notify
 
 import (
@@ -49,9 +51,10 @@ type Image struct {
 
 // Hook is a webhook.
 type Hook struct {
-	Name string   // for errors, such as the variable that the address came from; may be ""
-	URL  string   // http or https
-	On   []string // the kinds of events that it wants; nil: all
+	Name   string   // for errors, such as the variable that the address came from; may be ""
+	URL    string   // http or https
+	Secret string   // events are signed with it; "": they are not
+	On     []string // the kinds of events that it wants; nil: all
 }
 
 // Options of Webhooks. The zero value is sensible.

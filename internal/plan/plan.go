@@ -77,12 +77,13 @@ type Job struct {
 	Reason  Reason
 	Systems []string
 	Images  []string // of the channel, all of them
+	Tags    []string // that would be set or moved; only where somebody has looked
 	Head    heads.Head
 	Err     error
 }
 
-// MarshalJSON gives {channel, rev, action, reason, systems, images}, and error
-// where there is one.
+// MarshalJSON gives {channel, rev, action, reason, systems, images, tags}, and
+// error where there is one.
 func (j Job) MarshalJSON() ([]byte, error) {
 	out := struct {
 		Channel string   `json:"channel"`
@@ -91,8 +92,9 @@ func (j Job) MarshalJSON() ([]byte, error) {
 		Reason  Reason   `json:"reason"`
 		Systems []string `json:"systems"`
 		Images  []string `json:"images"`
+		Tags    []string `json:"tags"`
 		Error   string   `json:"error,omitempty"`
-	}{j.Channel, j.Rev, j.Action, j.Reason, list(j.Systems), list(j.Images), ""}
+	}{j.Channel, j.Rev, j.Action, j.Reason, list(j.Systems), list(j.Images), list(j.Tags), ""}
 	if j.Err != nil {
 		out.Error = j.Err.Error()
 	}

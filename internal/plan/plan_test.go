@@ -219,7 +219,8 @@ func TestJSON(t *testing.T) {
     ],
     "images": [
       "r0/nixpkgs-nixos-unstable:` + rev + `"
-    ]
+    ],
+    "tags": []
   },
   {
     "channel": "nixos-26.05",
@@ -228,6 +229,7 @@ func TestJSON(t *testing.T) {
     "reason": "",
     "systems": [],
     "images": [],
+    "tags": [],
     "error": "no such channel"
   }
 ]`
