@@ -104,7 +104,7 @@ func pullable(repo registry.Repository, digest v1.Hash) (ref string, done func()
 	if err != nil {
 		return "", nil, err
 	}
-	server := &http.Server{Handler: serve.Handler(layout.Dir()), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: serve.Handler(layout.Dir(), layout.Repository()), ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -190,6 +190,21 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A repository in which nothing has a tag yet is there if somebody says so.
+func TestUntagged(t *testing.T) {
+	dir, index := published(t)
+	server := httptest.NewServer(Handler(dir, "nixpkgs-x"))
+	defer server.Close()
+	for path, want := range map[string]int{"nixpkgs-x/tags/list": 200, "nixpkgs-y/tags/list": 404, "nixpkgs-x/manifests/a": 404} {
+		if resp, body := request(t, "GET", server.URL+"/v2/"+path); resp.StatusCode != want {
+			t.Errorf("%s: status %d, want %d\n%s", path, resp.StatusCode, want, body)
+		}
+	}
+	// It lists the tags of what it is to inspect by digest.
+	ref := strings.TrimPrefix(server.URL, "http://") + "/nixpkgs-x@" + digestOf(t, index)
+	tool(t, "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+ref)
+}
+
 // A manifest that is larger than registries take is none, and what is no file is
 // not waited for.
 func TestOddBlobs(t *testing.T) {

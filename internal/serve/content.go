@@ -70,7 +70,7 @@ func (l *layout) resolve(w http.ResponseWriter, repository, reference string) (v
 		broken(w, err)
 		return v1.Hash{}, false
 	}
-	if len(tags) == 0 {
+	if tags == nil {
 		unknownName(w, repository)
 		return v1.Hash{}, false
 	}

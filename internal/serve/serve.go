@@ -25,8 +25,11 @@ import (
 
 // Handler serves the layout in dir. Any repository path that ends in a
 // repository of the layout leads to it, so images are found under
-// HOST/nixpkgs-x as well as under HOST/org/nixpkgs-x.
-func Handler(dir string) http.Handler { return &layout{dir: dir} }
+// HOST/nixpkgs-x as well as under HOST/org/nixpkgs-x. The untagged repositories
+// are there although nothing in them may have a tag so far.
+func Handler(dir string, untagged ...string) http.Handler {
+	return &layout{dir: dir, untagged: untagged}
+}
 
 // Check tells whether dir is a folder that can be served: an OCI layout, or an
 // empty folder that is going to be one.
@@ -42,7 +45,10 @@ func Check(dir string) error {
 	return nil
 }
 
-type layout struct{ dir string }
+type layout struct {
+	dir      string
+	untagged []string
+}
 
 var route = regexp.MustCompile(`^/v2/(.+)/(manifests|blobs|tags|referrers)/([^/]+)$`)
 

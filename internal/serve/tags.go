@@ -39,7 +39,7 @@ func (l *layout) tags(w http.ResponseWriter, r *http.Request, repository, name, 
 		broken(w, err)
 		return
 	}
-	if len(known) == 0 {
+	if known == nil {
 		unknownName(w, name)
 		return
 	}
@@ -67,12 +67,16 @@ func unknownName(w http.ResponseWriter, name string) {
 // maxIndex bounds the layout's index: some hundred thousand tags.
 const maxIndex = 64 << 20
 
-// repository returns the tags of a repository.
+// repository returns the tags of a repository, nil if there is none of that name.
 func (l *layout) repository(repository string) (map[string]v1.Hash, error) {
+	var tags map[string]v1.Hash
+	if slices.Contains(l.untagged, repository) {
+		tags = make(map[string]v1.Hash)
+	}
 	file := filepath.Join(l.dir, "index.json")
 	f, err := openRegular(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // nothing published so far
+		return tags, nil // nothing published so far
 	}
 	if err != nil {
 		return nil, err
@@ -82,9 +86,11 @@ func (l *layout) repository(repository string) (map[string]v1.Hash, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	tags := make(map[string]v1.Hash)
 	for _, desc := range manifest.Manifests {
 		if tag, ok := strings.CutPrefix(desc.Annotations["org.opencontainers.image.ref.name"], repository+":"); ok {
+			if tags == nil {
+				tags = make(map[string]v1.Hash)
+			}
 			tags[tag] = desc.Digest
 		}
 	}
