@@ -2,23 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
-	"github.com/nixpkgs-factory/factory/internal/record"
-	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
 type doctorOptions struct{ output }
@@ -39,8 +30,9 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Check Nix, upstream, caches, registries and state, and say what to do",
 		Long: `Looks at everything a cycle needs and says what is wrong and what to do about it:
 the configuration, the image folder, Nix, the API and its rate limit, the binary
-caches, push access to the registries, the state file and the working folder.
-Publishes nothing: an upload to a registry is begun and called off.
+caches, push access to the registries; and whether files can be written where the
+state, unfinished work and layouts go. Publishes nothing and leaves nothing behind:
+an upload to a registry is begun and called off, files are removed again.
 
 JSON: [{check, ok, detail, advice}]. Exit code 1 if anything is wrong.`,
 		Example: `  factory doctor`,
@@ -59,8 +51,11 @@ func (a *app) doctor(ctx context.Context, o doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	a.doing = "examining"
+	a.doing = "examining what a cycle needs"
 	findings := a.examine(ctx, c)
+	if ctx.Err() != nil {
+		return ctx.Err() // what was cut off looks like what is wrong
+	}
 	if o.format == "json" {
 		err = writeJSON(a.stdout, findings)
 	} else {
@@ -118,32 +113,6 @@ func examineNix(ctx context.Context) finding {
 	return judge("Nix", "version "+nix.Version, err, getNix)
 }
 
-func examineState(c config.Config) finding {
-	if _, err := os.Stat(c.State); errors.Is(err, os.ErrNotExist) {
-		return finding{Check: "state", OK: true, Detail: c.State + ": not there, the first cycle makes it"}
-	}
-	store, err := record.Open(c.State)
-	if err == nil {
-		defer store.Close()
-	}
-	if locked := (*record.LockedError)(nil); errors.As(err, &locked) {
-		return finding{Check: "state", OK: true, Detail: c.State + ": in use by a factory that is running"}
-	}
-	return judge("state", c.State, err, "")
-}
-
-func examineDir(c config.Config) finding {
-	err := os.MkdirAll(c.Cache, 0o755)
-	if err == nil {
-		var f *os.File
-		if f, err = os.CreateTemp(c.Cache, "doctor-*"); err == nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}
-	return judge("working folder", c.Cache, err, "name another one with --cache-dir")
-}
-
 func (a *app) examineUpstream(ctx context.Context, c config.Config) []finding {
 	client, err := a.heads(c, a.fetch(), nil)
 	if err != nil {
@@ -164,9 +133,13 @@ func (a *app) examineUpstream(ctx context.Context, c config.Config) []finding {
 	if rate.Limit == 0 {
 		return findings
 	}
-	limit := finding{Check: "rate limit", OK: rate.Remaining > len(c.Channels), Detail: fmt.Sprintf("%d of %d requests left until %s", rate.Remaining, rate.Limit, rate.Reset.UTC().Format(time.RFC3339))}
+	cost := "a channel that has not changed costs none of them"
 	if a.env("GITHUB_TOKEN") == "" {
-		limit.Advice = "set GITHUB_TOKEN: with it there are 5,000 an hour"
+		cost = "without a token every look at a channel costs one, changed or not"
+	}
+	limit := finding{Check: "rate limit", OK: rate.Remaining > len(c.Channels), Detail: fmt.Sprintf("%d of %d requests left until %s; %s", rate.Remaining, rate.Limit, rate.Reset.UTC().Format(time.RFC3339), cost)}
+	if a.env("GITHUB_TOKEN") == "" {
+		limit.Advice = "set GITHUB_TOKEN: with it there are 5,000 an hour, and a channel that has not changed costs none of them"
 	}
 	return append(findings, limit)
 }
@@ -174,38 +147,4 @@ func (a *app) examineUpstream(ctx context.Context, c config.Config) []finding {
 func (a *app) examineCache(ctx context.Context, sub config.Substituter) finding {
 	_, err := a.fetch().Get(ctx, sub.URL+"/nix-cache-info", 64<<10)
 	return judge("binary cache", sub.URL, err, "substituters: in the configuration; a network that reaches it")
-}
-
-func (a *app) examineDestination(ctx context.Context, c config.Config, dest config.Destination) finding {
-	check := "destination " + dest.To
-	if dest.Layout != "" {
-		dir := filepath.Dir(dest.Layout)
-		if _, err := os.Stat(dest.Layout); err == nil {
-			dir = dest.Layout
-		}
-		f, err := os.CreateTemp(dir, ".doctor-*")
-		if err == nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-		return judge(check, "OCI layout, can be written", err, "make the folder writable")
-	}
-	keychain, err := a.keychain(c.Publish)
-	if err != nil {
-		return judge(check, "", err, "")
-	}
-	ref, err := name.NewTag(dest.Repository(c.Channels[0].Name) + ":doctor")
-	if err != nil {
-		return judge(check, "", err, "")
-	}
-	who := "somebody"
-	if auth, err := keychain.Resolve(ref.Context()); err != nil || auth == authn.Anonymous {
-		who = "nobody: no credentials for " + ref.RegistryStr()
-	}
-	err = remote.CheckPushPermission(ref, keychain, registry.Transport())
-	var answer *transport.Error
-	if errors.As(err, &answer) && (answer.StatusCode == 401 || answer.StatusCode == 403) {
-		err = fmt.Errorf("may not push to %s (asked as %s): status %d", ref.Context(), who, answer.StatusCode)
-	}
-	return judge(check, "may push to "+ref.Context().String(), err, "docker login "+ref.RegistryStr()+", or REGISTRY_USER and REGISTRY_PASSWORD")
 }

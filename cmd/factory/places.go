@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/record"
+)
+
+// examineState opens the state as a cycle would.
+func examineState(c config.Config) finding {
+	const check, advice = "state", "name another file with --state, or give this user the right to write it"
+	if _, err := os.Stat(c.State); errors.Is(err, fs.ErrNotExist) {
+		return judge(check, c.State+": not there, the first cycle makes it", tryWrite(filepath.Dir(c.State)), advice)
+	}
+	store, err := record.Open(c.State)
+	if err == nil {
+		defer store.Close()
+	}
+	if locked := (*record.LockedError)(nil); errors.As(err, &locked) {
+		return finding{Check: check, OK: true, Detail: c.State + ": in use by a factory that is running"}
+	}
+	return judge(check, c.State, err, advice)
+}
+
+func examineDir(c config.Config) finding {
+	return judge("working folder", c.Cache, tryWrite(c.Cache), "name another one with --cache-dir, or give this user the right to write it")
+}
+
+// examineDestination finds out whether every channel's repository in a
+// destination can be pushed to.
+func (a *app) examineDestination(ctx context.Context, c config.Config, dest config.Destination) finding {
+	check := "destination " + dest.To
+	if dest.Layout != "" {
+		return judge(check, "OCI layout, can be written", tryWrite(filepath.Join(dest.Layout, "blobs", "sha256")), "give this user the right to write the folder")
+	}
+	open, err := a.repositories(c)
+	if err != nil {
+		return judge(check, "", err, "")
+	}
+	asked := 0
+	for _, ch := range c.Channels {
+		if ch.Frozen {
+			continue
+		}
+		repo, err := open(dest, ch.Name)
+		if err == nil {
+			err = repo.CanPush(ctx)
+		}
+		if err != nil {
+			return judge(check, "", fmt.Errorf("%s (asked %s): %w", dest.Repository(ch.Name), a.asWhom(c, dest), err), "docker login, or REGISTRY_USER and REGISTRY_PASSWORD; a repository that has to be made first")
+		}
+		asked++
+	}
+	return judge(check, "may push to "+plural(asked, "repository"), nil, "")
+}
+
+// asWhom says whether there are credentials for a destination.
+func (a *app) asWhom(c config.Config, dest config.Destination) string {
+	const nobody = "as nobody: there are no credentials"
+	keychain, err := a.keychain(c.Publish)
+	if err != nil {
+		return nobody
+	}
+	repo, err := name.NewRepository(dest.Repository(c.Channels[0].Name))
+	if err != nil {
+		return nobody
+	}
+	if auth, err := keychain.Resolve(repo); err != nil || auth == authn.Anonymous {
+		return nobody + " for " + repo.RegistryStr()
+	}
+	return "with credentials for " + repo.RegistryStr()
+}
+
+// tryWrite finds out whether files can be written in a folder, which need not be
+// there, and leaves nothing behind.
+func tryWrite(dir string) error {
+	var made []string // the innermost first
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		made = append(made, at)
+	}
+	defer func() {
+		for _, folder := range made {
+			os.Remove(folder) // unless somebody else has put something there
+		}
+	}()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".doctor-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 4096))
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
+}
