@@ -89,6 +89,9 @@ func (a *app) examine(ctx context.Context, c config.Config) []finding {
 	for _, sub := range c.Substituters {
 		findings = append(findings, a.examineCache(ctx, sub))
 	}
+	if err := a.somewhere(c); err != nil {
+		findings = append(findings, judge("destination", "", err, "FACTORY_PUBLISH, --publish or publish: in the configuration"))
+	}
 	for _, dest := range c.Publish {
 		findings = append(findings, a.examineDestination(ctx, c, dest))
 	}

@@ -46,6 +46,9 @@ func (a *app) find(ctx context.Context, what string) (located, error) {
 // newest finds the newest image of a channel: that of a tag that moves, else the
 // one that was published last on record, else that of upstream's head.
 func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (located, error) {
+	if err := a.somewhere(c); err != nil {
+		return located{}, err
+	}
 	open, err := a.repositories(c)
 	if err != nil {
 		return located{}, err

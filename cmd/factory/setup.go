@@ -112,12 +112,21 @@ func (a *app) open(checks ...func(config.Config) error) (*factory.Factory, error
 	if err != nil {
 		return nil, err
 	}
-	for _, check := range checks {
+	for _, check := range append(checks, a.somewhere) {
 		if err := check(c); err != nil {
 			return nil, err
 		}
 	}
 	return a.factory(c)
+}
+
+// somewhere checks that there is a destination. The configuration of the factory's
+// own image has none: what is published into a container is gone with it.
+func (a *app) somewhere(c config.Config) error {
+	if len(c.Publish) > 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s names no destination: say where to publish with --publish or FACTORY_PUBLISH, such as ghcr.io/my-org, or oci:DIR for a folder", a.configPath())}
 }
 
 // prepare is open for commands that tell webhooks what they did.

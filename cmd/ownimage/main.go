@@ -67,6 +67,8 @@ func command(env func(string) string, stdout, stderr io.Writer) *cobra.Command {
 		Long: `Puts the factory, the image folder and the configuration on top of an image that
 the factory has published, for each of its systems, and publishes the result as one
 index. Run it in the folder of the sources; it needs Go, but neither Docker nor Nix.
+Of the configuration's destinations the OCI layouts are left out: in a container they
+would be gone with it. factory run in the image then asks to be told where to publish.
 
 The same base, sources and Go give the same digest. An image that is already there is
 not pushed again, and layers of the base that the registry has are mounted, not sent.
@@ -112,6 +114,9 @@ func (o options) publish(ctx context.Context, env func(string) string, stdout, s
 	dests, err := o.destinations(env, c)
 	if err != nil {
 		return usageError{err}
+	}
+	if len(dests) == 0 {
+		return usageError{fmt.Errorf("%s names no destination: say where to publish with --to or FACTORY_PUBLISH", o.config)}
 	}
 	base, err := o.findBase(c, dests)
 	if err != nil {

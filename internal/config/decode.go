@@ -102,7 +102,12 @@ func (p *parser) keys(v value) []nix.PublicKey {
 	return all
 }
 
+// publish reads the destinations. An empty list is nowhere, which is different
+// from a file that does not say: whoever uses the configuration says where to.
 func (p *parser) publish(v value) []Destination {
+	if v.node.Kind == yaml.SequenceNode && len(v.node.Content) == 0 {
+		return []Destination{}
+	}
 	var all []Destination
 	seen := lines{}
 	for _, item := range p.list(v, "destination", wantPublish) {

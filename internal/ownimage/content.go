@@ -36,9 +36,16 @@ func Compile(ctx context.Context, source string, system config.System, to string
 // files are the entries of the layer. Of the image folder those are taken that
 // count in the recipe, so that the image makes the same images as the folder.
 func (c Content) files(program string) ([]layers.File, error) {
+	data, err := os.ReadFile(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	if data, err = unplaced(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Config, err)
+	}
 	files := []layers.File{
 		{Path: ProgramPath, Mode: 0o755, From: program},
-		{Path: ConfigDir + "/channels.yaml", Mode: 0o644, From: c.Config},
+		{Path: ConfigDir + "/channels.yaml", Mode: 0o644, Data: data},
 		// A volume belongs here. Without one any user can run the factory all
 		// the same.
 		{Path: StateDir, Dir: true, Mode: 0o1777},

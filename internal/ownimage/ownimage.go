@@ -139,6 +139,10 @@ func assemble(base v1.Image, system config.System, content Content, labels map[s
 		"FACTORY_STATE="+StateDir+"/factory.db",
 		"FACTORY_CACHE_DIR="+StateDir+"/work",
 	)
+	if rev := labels[image.RevisionLabel]; rev != "" {
+		// The program does not know it: equal sources are to give equal layers.
+		conf.Config.Env = withEnv(conf.Config.Env, "FACTORY_REVISION="+rev)
+	}
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	if img, err = mutate.ConfigFile(img, conf); err != nil {
 		return nil, err

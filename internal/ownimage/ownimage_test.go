@@ -216,6 +216,7 @@ func checkImage(t *testing.T, index v1.ImageIndex) {
 			Env: []string{
 				"FACTORY_STATE=/var/lib/factory/factory.db", "PATH=/run/profile/bin:/usr/local/bin",
 				"FACTORY_CONFIG=/etc/factory/channels.yaml", "FACTORY_CACHE_DIR=/var/lib/factory/work",
+				"FACTORY_REVISION=" + labels["org.opencontainers.image.revision"],
 			},
 			Labels: labels,
 		}
