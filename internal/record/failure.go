@@ -17,10 +17,10 @@ const (
 // maxError bounds the text of an error that is kept.
 const maxError = 4096
 
-// Failure is why the newest revision of a channel is not published.
+// Failure is why a revision of a channel is not published.
 type Failure struct {
 	Channel string    `json:"channel"`
-	Rev     string    `json:"rev"` // "" when the head is not known
+	Rev     string    `json:"rev"` // "" when the channel could not be looked at
 	Error   string    `json:"error"`
 	Count   int       `json:"count"` // tries of this revision that failed in a row
 	Time    time.Time `json:"time"`  // of the last one
@@ -39,21 +39,22 @@ type Event struct {
 	Error   string    `json:"error,omitempty"`
 }
 
-// Fail notes that a channel could not be published. Another revision starts a
-// new count: what was wrong with the last one may not be wrong with it. The
+// Fail notes that a revision of a channel could not be published. Each revision
+// has a count of its own: what is wrong with one may not be wrong with another,
+// and two that fail side by side do not make each other's waits short. The
 // caller has taken secrets out of the text of the error.
 func (s *Store) Fail(channel, rev, text string, at time.Time) (f Failure, err error) {
 	err = s.update(func(tx *bbolt.Tx) error {
-		last, err := get[Failure](tx, failuresBucket, key(channel))
+		last, err := get[Failure](tx, failuresBucket, key(channel, rev))
 		if err != nil {
 			return err
 		}
 		f = Failure{Channel: channel, Rev: rev, Error: bounded(text), Count: 1, Time: at.UTC()}
-		if last != nil && last.Rev == rev {
+		if last != nil {
 			f.Count += last.Count
 		}
 		f.Next = f.Time.Add(wait(f.Count))
-		if err := put(tx, failuresBucket, key(channel), f); err != nil {
+		if err := put(tx, failuresBucket, key(channel, rev), f); err != nil {
 			return err
 		}
 		if err := add(tx, historyBucket, Event{Time: f.Time, Channel: channel, Rev: rev, Error: f.Error}); err != nil {
@@ -79,16 +80,17 @@ func bounded(text string) string {
 	return strings.ToValidUTF8(text, "")
 }
 
-// Failure gives the failure of a channel, nil when its last try went well.
-func (s *Store) Failure(channel string) (f *Failure, err error) {
+// Failure gives the failure of a channel's revision, nil when its last try went
+// well.
+func (s *Store) Failure(channel, rev string) (f *Failure, err error) {
 	err = s.view(func(tx *bbolt.Tx) (err error) {
-		f, err = get[Failure](tx, failuresBucket, key(channel))
+		f, err = get[Failure](tx, failuresBucket, key(channel, rev))
 		return err
 	})
 	return f, err
 }
 
-// Failures gives the failures of all channels, by name.
+// Failures gives the failures of all channels, by name and revision.
 func (s *Store) Failures() (f []Failure, err error) {
 	err = s.view(func(tx *bbolt.Tx) (err error) {
 		f, err = all[Failure](tx, failuresBucket)

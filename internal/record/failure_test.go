@@ -22,6 +22,8 @@ func TestFail(t *testing.T) {
 		{"another revision", "r2", 14, 1, 2 * time.Minute},
 		{"no revision", "", 16, 1, 2 * time.Minute},
 		{"no revision again", "", 18, 2, 4 * time.Minute},
+		{"the first one once more", "r1", 20, 4, 16 * time.Minute},
+		{"the other one once more", "r2", 22, 2, 4 * time.Minute},
 	}
 	for _, step := range steps {
 		at := epoch.Add(time.Duration(step.minute) * time.Minute)
@@ -30,7 +32,7 @@ func TestFail(t *testing.T) {
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: Fail: %v (-want +got):\n%s", step.name, err, diff)
 		}
-		stored, err := s.Failure("c")
+		stored, err := s.Failure("c", step.rev)
 		if diff := cmp.Diff(&want, stored); err != nil || diff != "" {
 			t.Errorf("%s: Failure: %v (-want +got):\n%s", step.name, err, diff)
 		}
@@ -39,13 +41,17 @@ func TestFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, err := s.Failures()
-	if err != nil || len(all) != 2 || all[0].Channel != "b" || all[1].Channel != "c" {
-		t.Errorf("Failures = %+v, %v, want b and c", all, err)
+	var names []string
+	for _, f := range all {
+		names = append(names, f.Channel+" "+f.Rev)
+	}
+	if diff := cmp.Diff([]string{"b r1", "c ", "c r1", "c r2"}, names); err != nil || diff != "" {
+		t.Errorf("Failures: %v (-want +got):\n%s", err, diff)
 	}
 	events, err := s.History("c", 2)
 	want := []Event{
-		{Time: epoch.Add(18 * time.Minute), Channel: "c", Error: "no revision again"},
-		{Time: epoch.Add(16 * time.Minute), Channel: "c", Error: "no revision"},
+		{Time: epoch.Add(22 * time.Minute), Channel: "c", Rev: "r2", Error: "the other one once more"},
+		{Time: epoch.Add(20 * time.Minute), Channel: "c", Rev: "r1", Error: "the first one once more"},
 	}
 	if diff := cmp.Diff(want, events); err != nil || diff != "" {
 		t.Errorf("History: %v (-want +got):\n%s", err, diff)
@@ -68,6 +74,34 @@ func TestSuccessEndsFailure(t *testing.T) {
 	}
 	if f, err := s.Fail("a", strings.Repeat("a", 40), "no", epoch); err != nil || f.Count != 1 {
 		t.Errorf("Fail after a success = %+v, %v, want count 1", f, err)
+	}
+}
+
+// What nobody will try again is no failure any more; another channel's failures
+// are its own.
+func TestConcerns(t *testing.T) {
+	s := openTemp(t)
+	for _, f := range []struct{ channel, rev string }{{"a", ""}, {"a", "r1"}, {"a", "r2"}, {"aa", "r1"}, {"b", "r2"}} {
+		if _, err := s.Fail(f.channel, f.rev, "no", epoch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct{ keep, want []string }{
+		{[]string{"", "r1", "r2", "r3"}, []string{"a ", "a r1", "a r2", "aa r1", "b r2"}},
+		{[]string{"r2"}, []string{"a r2", "aa r1", "b r2"}},
+		{nil, []string{"aa r1", "b r2"}},
+	} {
+		if err := s.Concerns("a", step.keep...); err != nil {
+			t.Fatal(err)
+		}
+		all, err := s.Failures()
+		var got []string
+		for _, f := range all {
+			got = append(got, f.Channel+" "+f.Rev)
+		}
+		if diff := cmp.Diff(step.want, got); err != nil || diff != "" {
+			t.Errorf("only %q concern: %v (-want +got):\n%s", step.keep, err, diff)
+		}
 	}
 }
 

@@ -16,12 +16,13 @@ type head struct {
 	Tree    string    `json:"tree"`
 	Date    time.Time `json:"date"`
 	Since   time.Time `json:"since,omitzero"`
+	Gone    time.Time `json:"gone,omitzero"`
 }
 
 // SetHead notes where a channel is.
 func (s *Store) SetHead(h heads.Head) error {
 	return s.update(func(tx *bbolt.Tx) error {
-		return put(tx, headsBucket, key(h.Channel), head{h.Channel, h.Rev, h.Tree, h.Date.UTC(), h.Since.UTC()})
+		return put(tx, headsBucket, key(h.Channel), head{h.Channel, h.Rev, h.Tree, h.Date.UTC(), h.Since.UTC(), time.Time{}})
 	})
 }
 
@@ -35,6 +36,36 @@ func (s *Store) Head(channel string) (found *heads.Head, err error) {
 		return err
 	})
 	return found, err
+}
+
+// SetGone notes that upstream has no branch of a channel that it had, and
+// returns since when that is known.
+func (s *Store) SetGone(channel string, at time.Time) (since time.Time, err error) {
+	err = s.update(func(tx *bbolt.Tx) error {
+		h, err := get[head](tx, headsBucket, key(channel))
+		if err != nil || h == nil {
+			return err
+		}
+		if h.Gone.IsZero() {
+			h.Gone = at.UTC()
+		}
+		since = h.Gone
+		return put(tx, headsBucket, key(channel), h)
+	})
+	return since, err
+}
+
+// Gone gives since when a channel's branch is known to be gone, the zero time
+// when it was there the last time.
+func (s *Store) Gone(channel string) (since time.Time, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		h, err := get[head](tx, headsBucket, key(channel))
+		if h != nil {
+			since = h.Gone
+		}
+		return err
+	})
+	return since, err
 }
 
 // etag is the last answer of a server to a request.

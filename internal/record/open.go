@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 // lockWait is how long Open tries to get the lock of the file.
@@ -35,16 +36,40 @@ func (e *SchemaError) Error() string {
 
 // migrations[i] takes the file from schema i to i+1. Schema 0 is an empty file.
 var migrations = []func(*bbolt.Tx) error{
-	createBuckets,
+	createBuckets("etags", "heads", "publications", "history", "layers", "sources", "failures"),
+	failuresByRevision,
 }
 
-func createBuckets(tx *bbolt.Tx) error {
-	for _, b := range buckets {
-		if _, err := tx.CreateBucket(b.name); err != nil {
+func createBuckets(names ...string) func(*bbolt.Tx) error {
+	return func(tx *bbolt.Tx) error {
+		for _, name := range names {
+			if _, err := tx.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// failuresByRevision gives each revision's failure a key of its own, and makes
+// the bucket of what registries keep.
+func failuresByRevision(tx *bbolt.Tx) error {
+	if tx.Bucket(failuresBucket.name) == nil {
+		return &damage{fmt.Errorf("no bucket %s", failuresBucket.name)}
+	}
+	failures, err := all[Failure](tx, failuresBucket)
+	if err != nil {
+		return err
+	}
+	for _, f := range failures {
+		if err := tx.Bucket(failuresBucket.name).Delete(key(f.Channel)); err != nil {
+			return err
+		}
+		if err := put(tx, failuresBucket, key(f.Channel, f.Rev), f); err != nil {
 			return err
 		}
 	}
-	return nil
+	return createBuckets("kept")(tx)
 }
 
 // Open opens the state file, and makes it with mode 0600 when it is not there.
@@ -87,8 +112,9 @@ func (s *Store) open() error {
 	case err == nil:
 		return nil
 	case errors.As(err, &corrupt):
-		// bbolt gave up half-way and keeps the lock; it is gone with the file.
-		return errors.Join(err, opened.Close())
+		// bbolt gave up half-way and keeps the lock, and what it has mapped keeps
+		// the file open.
+		return errors.Join(err, unix.Flock(int(opened.Fd()), unix.LOCK_UN), opened.Close())
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return &LockedError{File: s.file}
 	}
@@ -117,7 +143,10 @@ func (s *Store) prepare(migrations []func(*bbolt.Tx) error) error {
 		if schema > len(migrations) {
 			return &SchemaError{File: s.file, Found: schema, Know: len(migrations)}
 		}
-		return readAll(tx)
+		if err := readAll(tx); err != nil {
+			return err
+		}
+		return decodeAll(tx)
 	})
 	if err != nil {
 		return err

@@ -118,7 +118,7 @@ func TestMigration(t *testing.T) {
 
 	// A step that fails leaves the file as it was.
 	broken := append(append([]func(*bbolt.Tx) error{}, newer...), func(*bbolt.Tx) error { return errors.New("no") })
-	if _, err := openWith(s.file, broken); err == nil || !strings.HasSuffix(err.Error(), "from schema 3 to 4: no") {
+	if _, err := openWith(s.file, broken); err == nil || !strings.HasSuffix(err.Error(), "from schema 4 to 5: no") {
 		t.Fatalf("a migration that fails: %v", err)
 	}
 	ran = nil
@@ -140,8 +140,8 @@ func TestMigration(t *testing.T) {
 
 	_, err := Open(s.file)
 	var schema *SchemaError
-	if !errors.As(err, &schema) || *schema != (SchemaError{File: s.file, Found: 3, Know: 1}) {
-		t.Errorf("Open of a newer file: %v, want *SchemaError of 3 and 1", err)
+	if !errors.As(err, &schema) || *schema != (SchemaError{File: s.file, Found: 4, Know: 2}) {
+		t.Errorf("Open of a newer file: %v, want *SchemaError of 4 and 2", err)
 	}
 }
 
@@ -188,7 +188,8 @@ func TestOpenRefuses(t *testing.T) {
 				return err
 			})
 		}, true, `damaged (a bucket "a" in meta): ` + advice},
-		{"schema and nothing else", bucket("meta", "schema", "1"), true, "damaged (no bucket etags): " + advice},
+		{"schema and nothing else", bucket("meta", "schema", "2"), true, "damaged (no bucket etags): " + advice},
+		{"an older schema and nothing else", bucket("meta", "schema", "1"), true, "damaged (no bucket failures): " + advice},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -18,9 +18,24 @@ type Publication struct {
 	Digest  string    `json:"digest"`
 	Version string    `json:"version,omitempty"` // of nixpkgs
 	Time    time.Time `json:"time"`
-	Systems []string  `json:"systems"`
+	Systems []string  `json:"systems"`          // that the image is for
 	Action  string    `json:"action,omitempty"` // what led to it, for the history
 	Reason  string    `json:"reason,omitempty"`
+
+	// Lacks holds, for each system that was left out, the store path that no
+	// cache had. It has no entry for one of which that is not known.
+	Lacks map[string]string `json:"lacks,omitempty"`
+
+	// Checked is when all that is below the digest was last seen to be there.
+	Checked time.Time `json:"checked,omitzero"`
+}
+
+// Kept is a tag that a registry refuses to write over.
+type Kept struct {
+	Image  string    `json:"image"`  // repository:tag
+	Digest string    `json:"digest"` // what the tag should have pointed to
+	Recipe string    `json:"recipe"` // by which that was made
+	Time   time.Time `json:"time"`
 }
 
 // Layer is a blob that a layer with this key has become.
@@ -72,7 +87,7 @@ func (s *Store) Record(p []Publication, l []Layer, src *Source) error {
 }
 
 func recordPublication(tx *bbolt.Tx, p Publication) error {
-	p.Time = p.Time.UTC()
+	p.Time, p.Checked = p.Time.UTC(), p.Checked.UTC()
 	if err := put(tx, publicationsBucket, key(p.Channel, p.Image), p); err != nil {
 		return err
 	}
@@ -83,6 +98,39 @@ func recordPublication(tx *bbolt.Tx, p Publication) error {
 		Time: p.Time, Channel: p.Channel, Rev: p.Rev, Image: p.Image, Digest: p.Digest,
 		Action: p.Action, Reason: p.Reason,
 	})
+}
+
+// Check notes that all that is below a published image was there. A publication
+// that was replaced meanwhile stays as it is.
+func (s *Store) Check(channel, image, digest string, at time.Time) error {
+	return s.update(func(tx *bbolt.Tx) error {
+		p, err := get[Publication](tx, publicationsBucket, key(channel, image))
+		if err != nil || p == nil || p.Digest != digest {
+			return err
+		}
+		p.Checked = at.UTC()
+		return put(tx, publicationsBucket, key(channel, image), p)
+	})
+}
+
+// Keep notes that a registry refused to write over a tag.
+func (s *Store) Keep(k Kept) error {
+	return s.update(func(tx *bbolt.Tx) error {
+		k.Time = k.Time.UTC()
+		if err := put(tx, keptBucket, key(k.Image), k); err != nil {
+			return err
+		}
+		return prune(tx, keptBucket)
+	})
+}
+
+// Kept gives what a registry last refused to make of a tag, nil if nothing.
+func (s *Store) Kept(image string) (k *Kept, err error) {
+	err = s.view(func(tx *bbolt.Tx) (err error) {
+		k, err = get[Kept](tx, keptBucket, key(image))
+		return err
+	})
+	return k, err
 }
 
 // Publication gives what was last published as image for a channel, nil when nothing was.

@@ -28,7 +28,7 @@ type Store struct {
 // the values written longest ago go first.
 type bucket struct {
 	name []byte
-	most int // 0: as many as there are channels
+	most int // 0: as many as there are channels, and revisions of them that are due
 }
 
 var (
@@ -39,8 +39,9 @@ var (
 	layersBucket       = bucket{[]byte("layers"), 20_000}
 	sourcesBucket      = bucket{[]byte("sources"), 2_000}
 	failuresBucket     = bucket{[]byte("failures"), 0}
+	keptBucket         = bucket{[]byte("kept"), 10_000}
 
-	buckets = []bucket{etagsBucket, headsBucket, publicationsBucket, historyBucket, layersBucket, sourcesBucket, failuresBucket}
+	buckets = []bucket{etagsBucket, headsBucket, publicationsBucket, historyBucket, layersBucket, sourcesBucket, failuresBucket, keptBucket}
 )
 
 // envelope is what is stored around every value: the version of its shape, and

@@ -125,7 +125,7 @@ func TestNothingThere(t *testing.T) {
 	if src, err := s.Source("r"); src != nil || err != nil {
 		t.Errorf("Source = %v, %v", src, err)
 	}
-	if f, err := s.Failure("c"); f != nil || err != nil {
+	if f, err := s.Failure("c", "r"); f != nil || err != nil {
 		t.Errorf("Failure = %v, %v", f, err)
 	}
 	if h, err := s.Head("c"); h != nil || err != nil {
@@ -244,6 +244,9 @@ func TestStoredShape(t *testing.T) {
 	if _, err := s.Fail("d", "r", "no", epoch); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Keep(Kept{Image: "r:1", Digest: "d", Recipe: "i", Time: epoch}); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	err := s.view(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
@@ -259,12 +262,13 @@ func TestStoredShape(t *testing.T) {
 	rev := strings.Repeat("a", 40)
 	want := []string{
 		`etags "u" {"v":1,"n":1,"value":{"etag":"e","body":"Yg=="}}`,
-		`failures "d" {"v":1,"n":1,"value":{"channel":"d","rev":"r","error":"no","count":1,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:02:00Z"}}`,
+		`failures "d\x00r" {"v":1,"n":1,"value":{"channel":"d","rev":"r","error":"no","count":1,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:02:00Z"}}`,
 		`heads "c" {"v":1,"n":1,"value":{"channel":"c","rev":"r","tree":"t","date":"2026-11-20T12:00:00Z"}}`,
 		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","rev":"` + rev + `","image":"r:1","digest":"sha256:r:1","action":"build","reason":"new commit"}}`,
 		`history "\x00\x00\x00\x00\x00\x00\x00\x02" {"v":1,"n":2,"value":{"time":"2026-11-20T12:00:00Z","channel":"d","rev":"r","error":"no"}}`,
+		`kept "r:1" {"v":1,"n":1,"value":{"image":"r:1","digest":"d","recipe":"i","time":"2026-11-20T12:00:00Z"}}`,
 		`layers "k" {"v":1,"n":1,"value":{"key":"k","digest":"d","diffId":"i","size":1,"mediaType":"m"}}`,
-		`meta "schema" 1`,
+		`meta "schema" 2`,
 		`publications "c\x00r:1" {"v":1,"n":1,"value":{"channel":"c","rev":"` + rev + `","recipe":"sha256:0123","image":"r:1","digest":"sha256:r:1","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit"}}`,
 		`sources "r" {"v":1,"n":1,"value":{"rev":"r","tree":"t","narSize":2}}`,
 	}

@@ -1,17 +1,49 @@
 package record
 
-import "go.etcd.io/bbolt"
+import (
+	"bytes"
+	"slices"
 
-// Succeed ends the failure of a channel, if it is one of this revision, or one
-// that came before the revision was known.
+	"go.etcd.io/bbolt"
+)
+
+// Succeed ends the failure of a channel's revision.
 func (s *Store) Succeed(channel, rev string) error {
 	return s.update(func(tx *bbolt.Tx) error { return succeed(tx, channel, rev) })
 }
 
 func succeed(tx *bbolt.Tx, channel, rev string) error {
-	f, err := get[Failure](tx, failuresBucket, key(channel))
-	if err != nil || f == nil || f.Rev != rev && f.Rev != "" {
+	return tx.Bucket(failuresBucket.name).Delete(key(channel, rev))
+}
+
+// Concerns ends the failures of a channel but those of the given revisions:
+// nobody will try the others again, so nothing else would ever end them.
+func (s *Store) Concerns(channel string, revs ...string) error {
+	over := func(tx *bbolt.Tx) (keys [][]byte) {
+		prefix := key(channel, "")
+		c := tx.Bucket(failuresBucket.name).Cursor()
+		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+			if !slices.Contains(revs, string(k[len(prefix):])) {
+				keys = append(keys, slices.Clone(k))
+			}
+		}
+		return keys
+	}
+	// Nearly always there is nothing to end, and a write waits for the disk.
+	nothing := true
+	err := s.view(func(tx *bbolt.Tx) error {
+		nothing = len(over(tx)) == 0
+		return nil
+	})
+	if err != nil || nothing {
 		return err
 	}
-	return tx.Bucket(failuresBucket.name).Delete(key(channel))
+	return s.update(func(tx *bbolt.Tx) error {
+		for _, k := range over(tx) {
+			if err := tx.Bucket(failuresBucket.name).Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
