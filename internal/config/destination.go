@@ -40,7 +40,11 @@ func ParseDestination(to, dir string) (Destination, error) {
 		if folder == "" || strings.HasPrefix(folder, "//") {
 			return Destination{}, fmt.Errorf("bad destination %q: no folder behind oci: (want %s)", to, wantDestination)
 		}
-		return Destination{To: to, Layout: resolve(dir, folder)}, nil
+		layout := resolve(dir, folder)
+		if filepath.Clean(layout) == "/" {
+			return Destination{}, fmt.Errorf("bad destination %q: the root folder is no place for images (want %s)", to, wantDestination)
+		}
+		return Destination{To: to, Layout: layout}, nil
 	}
 	if err := checkPrefix(to); err != nil {
 		return Destination{}, fmt.Errorf("bad destination %q: %w (want %s)", to, err, wantDestination)

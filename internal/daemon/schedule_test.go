@@ -35,11 +35,11 @@ func TestStarts(t *testing.T) {
 		{"daily over a change", "0 5 * * *", "Europe/Berlin", "2026-03-27 12:00", 72,
 			[]string{"2026-03-27 12:00", "2026-03-28 04:00", "2026-03-29 03:00", "2026-03-30 03:00"}},
 		{"the hour that is left out", "30 2 * * *", "Europe/Berlin", "2026-03-28 00:00", 72,
-			[]string{"2026-03-28 00:00", "2026-03-28 01:30", "2026-03-30 00:30"}},
+			[]string{"2026-03-28 00:00", "2026-03-28 01:30", "2026-03-29 01:00", "2026-03-30 00:30"}},
 		{"the hour that comes twice", "30 2 * * *", "Europe/Berlin", "2026-10-24 12:00", 48,
 			[]string{"2026-10-24 12:00", "2026-10-25 00:30", "2026-10-25 01:30", "2026-10-26 01:30"}},
 		{"a midnight that is left out", "@daily", "America/Sao_Paulo", "2018-11-03 00:00", 72,
-			[]string{"2018-11-03 00:00", "2018-11-03 03:00", "2018-11-05 02:00"}},
+			[]string{"2018-11-03 00:00", "2018-11-03 03:00", "2018-11-04 03:00", "2018-11-05 02:00"}},
 		{"a time that never comes", "0 0 30 2 *", "UTC", "2026-01-01 00:00", 12,
 			[]string{"2026-01-01 00:00"}},
 	}
@@ -54,6 +54,43 @@ func TestStarts(t *testing.T) {
 				b.run(time.Duration(tt.hours)*time.Hour + time.Second)
 				b.want(tt.want...)
 			})
+		})
+	}
+}
+
+// A time that no clock shows on the day is at the end of what the clock skips,
+// and at no other moment; where nothing is skipped it is when the clock shows it.
+func TestSkippedTimes(t *testing.T) {
+	for _, tt := range []struct{ name, spec, zone, after, want string }{
+		{"once a day, at the beginning of the gap", "0 2 * * *", "America/Los_Angeles", "2027-03-13T12:00:00Z", "2027-03-14T10:00:00Z"},
+		{"once a day, at the end of the gap", "0 3 * * *", "America/Los_Angeles", "2027-03-13T12:00:00Z", "2027-03-14T10:00:00Z"},
+		{"once a day, before the gap", "59 1 * * *", "America/Los_Angeles", "2027-03-13T12:00:00Z", "2027-03-14T09:59:00Z"},
+		{"midnight", "@daily", "America/Santiago", "2027-09-04T12:00:00Z", "2027-09-05T04:00:00Z"},
+		{"once a week", "0 2 * * 0", "Europe/Berlin", "2027-03-22T12:00:00Z", "2027-03-28T01:00:00Z"},
+		{"once a week, on another day", "0 2 * * 1", "Europe/Berlin", "2027-03-23T12:00:00Z", "2027-03-29T00:00:00Z"},
+		{"once a year", "30 2 28 3 *", "Europe/Berlin", "2026-06-01T00:00:00Z", "2027-03-28T01:00:00Z"},
+		{"several in the gap are one", "*/10 2 * * *", "Europe/Berlin", "2027-03-28T00:55:00Z", "2027-03-28T01:00:00Z"},
+		{"after the gap the next day is next", "0 2 * * *", "Europe/Berlin", "2027-03-28T01:00:00Z", "2027-03-29T00:00:00Z"},
+		{"every other hour", "0 */2 * * *", "Europe/Berlin", "2027-03-28T00:10:00Z", "2027-03-28T01:00:00Z"},
+		{"every hour", "15 * * * *", "Europe/Berlin", "2027-03-28T00:20:00Z", "2027-03-28T01:15:00Z"},
+		{"half an hour is skipped", "15 2 * * *", "Australia/Lord_Howe", "2026-10-03T12:00:00Z", "2026-10-03T15:30:00Z"},
+		{"a day is skipped", "0 12 * * *", "Pacific/Apia", "2011-12-30T02:00:00Z", "2011-12-30T10:00:00Z"},
+		{"zone of the schedule's own", "CRON_TZ=Europe/Berlin 0 2 * * *", "America/New_York", "2027-03-27T12:00:00Z", "2027-03-28T01:00:00Z"},
+		{"no summer time", "0 2 * * *", "Asia/Kolkata", "2027-03-27T22:00:00Z", "2027-03-28T20:30:00Z"},
+		{"never", "0 0 30 2 *", "Europe/Berlin", "2027-03-27T22:00:00Z", "0001-01-01T00:00:00Z"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			zone, err := time.LoadLocation(tt.zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := time.Parse(time.RFC3339, tt.after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := (schedule{parse(t, tt.spec), zone}).after(after).UTC().Format(time.RFC3339); got != tt.want {
+				t.Errorf("%s in %s after %s: %s, want %s", tt.spec, tt.zone, tt.after, got, tt.want)
+			}
 		})
 	}
 }
@@ -223,7 +260,7 @@ func TestFreshness(t *testing.T) {
 		{"with jitter and limit", Options{Schedule: parse(t, "47 * * * *"), Jitter: 5 * time.Minute, Limit: 6 * time.Hour}, 7*time.Hour + 5*time.Minute},
 		{"every", Options{Schedule: parse(t, "@every 90m"), Limit: time.Hour}, 150 * time.Minute},
 		{"weekdays", Options{Schedule: parse(t, "*/5 9-17 * * 1-5"), Limit: time.Hour}, (6+48+9)*time.Hour + 5*time.Minute + time.Hour},
-		{"a day that is left out", Options{Schedule: parse(t, "30 2 * * *"), Location: berlin, Limit: time.Hour}, 48 * time.Hour},
+		{"a time that is left out on a day", Options{Schedule: parse(t, "30 2 * * *"), Location: berlin, Limit: time.Hour}, 25 * time.Hour},
 		{"never", Options{Schedule: parse(t, "0 0 30 2 *")}, 0},
 	}
 	for _, tt := range tests {

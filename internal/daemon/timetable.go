@@ -1,24 +1,6 @@
 package daemon
 
-import (
-	"time"
-
-	"github.com/robfig/cron/v3"
-)
-
-// schedule is one in its time zone.
-type schedule struct {
-	cron.Schedule
-	location *time.Location
-}
-
-// after returns the first time of the schedule after t, zero if there is none.
-func (s schedule) after(t time.Time) time.Time {
-	if s.location == nil {
-		return s.Next(t.UTC())
-	}
-	return s.Next(t.In(s.location))
-}
+import "time"
 
 // timetable holds when the next cycle begins.
 type timetable struct {

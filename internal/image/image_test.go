@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
@@ -105,6 +107,36 @@ func TestRootFiles(t *testing.T) {
 	}
 	if _, err := (layers.Packer{Dir: t.TempDir()}).Files(files, ""); err != nil {
 		t.Errorf("the files do not fit together: %v", err)
+	}
+}
+
+// What decides the recipe and what is installed are the same files, whatever
+// their names are.
+func TestRootFilesAreThoseOfTheRecipe(t *testing.T) {
+	image := imageFolder(t)
+	write(t, filepath.Join(image, "image.nix"), "{ }", 0o644)
+	write(t, filepath.Join(image, "README.md"), "of the folder", 0o644)
+	write(t, filepath.Join(image, "testdata/x"), "", 0o644)
+	db := filepath.Join(t.TempDir(), "db.sqlite")
+	write(t, db, "db", 0o600)
+	for _, name := range []string{"rootfs/etc/README.md", "rootfs/srv/a_test.go", "rootfs/srv/testdata/b", "bin/help.md"} {
+		before, err := recipe.Digest(image, recipe.Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(image, name), "x", 0o644)
+		after, err := recipe.Digest(image, recipe.Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := Root{Image: image, Database: db}.Files()
+		if err != nil {
+			t.Fatal(err)
+		}
+		installed := slices.ContainsFunc(files, func(f layers.File) bool { return f.From == filepath.Join(image, name) })
+		if !installed || before == after {
+			t.Errorf("%s: installed %t, changes the recipe %t, want both", name, installed, before != after)
+		}
 	}
 }
 

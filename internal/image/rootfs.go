@@ -3,11 +3,8 @@ package image
 import (
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,14 +75,11 @@ type Root struct {
 // and scripts, what image.nix asks for, the tools' links, the Nix database and
 // the garbage collector roots.
 func (r Root) Files() ([]layers.File, error) {
-	var files []layers.File
-	for _, part := range []struct{ dir, to string }{{"rootfs", ""}, {"bin", profileDir + "/bin"}} {
-		more, err := folder(r.Image, part.dir, part.to)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, more...)
+	own, err := recipe.Files(r.Image)
+	if err != nil {
+		return nil, err
 	}
+	files := append(folder(own, "rootfs", ""), folder(own, "bin", profileDir+"/bin")...)
 	if err := r.setModes(files); err != nil {
 		return nil, err
 	}
@@ -112,35 +106,23 @@ func (r Root) Files() ([]layers.File, error) {
 }
 
 // folder returns the entries of a sub-folder of the image folder, below to.
-func folder(image, part, to string) ([]layers.File, error) {
-	var files []layers.File
-	root := filepath.Join(image, part)
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || name == root || d.IsDir() {
-			return err
+func folder(files []recipe.File, part, to string) []layers.File {
+	var entries []layers.File
+	for _, f := range files {
+		name, ok := strings.CutPrefix(f.Name, part+"/")
+		if !ok {
+			continue
 		}
-		rel, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
+		entry := layers.File{Path: path.Join("/", to, name), Mode: 0o644, From: f.From}
+		switch {
+		case f.Target != "":
+			entry.From, entry.Target = "", f.Target
+		case f.Executable:
+			entry.Mode = 0o755
 		}
-		f := layers.File{Path: path.Join("/", to, filepath.ToSlash(rel)), Mode: 0o644, From: name}
-		if d.Type() == fs.ModeSymlink {
-			f.From = ""
-			f.Target, err = os.Readlink(name)
-			files = append(files, f)
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if recipe.Executable(path.Join(part, filepath.ToSlash(rel)), info) {
-			f.Mode = 0o755
-		}
-		files = append(files, f)
-		return nil
-	})
-	return files, err
+		entries = append(entries, entry)
+	}
+	return entries
 }
 
 // asked returns the files, links and folders that image.nix names.

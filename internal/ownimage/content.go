@@ -3,7 +3,6 @@ package ownimage
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -61,37 +60,20 @@ func (c Content) imageFolder() ([]layers.File, error) {
 	if _, err := os.Stat(filepath.Join(c.Image, "image.nix")); err != nil {
 		return nil, err
 	}
+	all, err := recipe.Files(c.Image)
+	if err != nil {
+		return nil, err
+	}
 	var files []layers.File
-	err := filepath.WalkDir(c.Image, func(name string, d fs.DirEntry, err error) error {
+	for _, f := range all {
+		entry := layers.File{Path: path.Join(ConfigDir, "images/base", f.Name), Mode: 0o644, From: f.From}
 		switch {
-		case err != nil:
-			return err
-		case recipe.Ignored(name) && d.IsDir():
-			return fs.SkipDir
-		case recipe.Ignored(name), d.IsDir():
-			return nil
+		case f.Target != "":
+			entry.From, entry.Target = "", f.Target
+		case f.Executable:
+			entry.Mode = 0o755
 		}
-		rel, err := filepath.Rel(c.Image, name)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		f := layers.File{Path: path.Join(ConfigDir, "images/base", rel), Mode: 0o644, From: name}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		switch {
-		case d.Type() == fs.ModeSymlink:
-			f.From = ""
-			f.Target, err = os.Readlink(name)
-		case !d.Type().IsRegular():
-			err = fmt.Errorf("%s: want a file, a folder or a link", name)
-		case recipe.Executable(rel, info):
-			f.Mode = 0o755
-		}
-		files = append(files, f)
-		return err
-	})
-	return files, err
+		files = append(files, entry)
+	}
+	return files, nil
 }

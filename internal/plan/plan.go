@@ -33,9 +33,12 @@ const (
 	NewCommit     Reason = "new commit"
 	RecipeChanged Reason = "recipe changed"
 	Missing       Reason = "missing in registry"
+	Incomplete    Reason = "incomplete in registry"
+	SystemCame    Reason = "system available"
 	Requested     Reason = "requested"
 	Backfill      Reason = "backfill"
 	Frozen        Reason = "frozen"
+	Gone          Reason = "frozen, its branch is gone"
 	Waiting       Reason = "waiting after a failure"
 )
 
@@ -50,7 +53,8 @@ type Channel struct {
 	Published []Published // what is there now, in the order of Images
 
 	// Frozen says that the channel reached its end of life: nothing of it changes.
-	Frozen bool
+	// Gone says so because upstream has no such branch any more.
+	Frozen, Gone bool
 
 	// Waiting says that the last try failed and the next one is not due.
 	Waiting bool
@@ -66,6 +70,17 @@ type Published struct {
 	Found               bool
 	Digest, Rev, Recipe string
 	Err                 error
+
+	// Incomplete says that something below the digest is gone, so that the
+	// image cannot be pulled.
+	Incomplete bool
+
+	// Arrived says that a system which the image was made without may be had now.
+	Arrived bool
+
+	// Kept says that the registry refuses to have this image replaced by one of
+	// the present recipe.
+	Kept bool
 }
 
 // Job is what to do for a channel. Err is set when that cannot be known; then
@@ -114,6 +129,8 @@ func Make(channels []Channel) []Job {
 	for i, ch := range channels {
 		jobs[i] = ch.job()
 		switch {
+		case ch.Gone:
+			jobs[i].Err, jobs[i].Reason = nil, Gone
 		case ch.Frozen:
 			jobs[i].Err, jobs[i].Reason = nil, Frozen
 		case jobs[i].Err == nil:
@@ -199,6 +216,10 @@ func (ch Channel) unknown() error {
 // decide applies the rules to a channel about which everything is known.
 func (ch Channel) decide() (Action, Reason) {
 	switch {
+	case ch.count(ch.current) == len(ch.Published) && ch.count(Published.incomplete) > 0:
+		return Rebuild, Incomplete
+	case ch.count(ch.current) == len(ch.Published) && ch.count(Published.arrived) > 0:
+		return Rebuild, SystemCame
 	case ch.count(ch.current) == len(ch.Published):
 		return None, UpToDate
 	case ch.count(ch.foreign) > 0:
@@ -213,14 +234,17 @@ func (ch Channel) decide() (Action, Reason) {
 	}
 }
 
-func (p Published) found() bool { return p.Found }
+func (p Published) found() bool      { return p.Found }
+func (p Published) incomplete() bool { return p.Found && p.Incomplete }
+func (p Published) arrived() bool    { return p.Found && p.Arrived }
 
 // foreign says that the image is of another revision than its tag.
 func (ch Channel) foreign(p Published) bool { return p.Found && p.Rev != "" && p.Rev != ch.Head.Rev }
 
-// current says that the image is the one that would be made now.
+// current says that the image is the one that would be made now, or one that
+// has to stay in its place.
 func (ch Channel) current(p Published) bool {
-	return p.Found && p.Recipe == ch.Recipe && !ch.foreign(p)
+	return p.Found && (p.Recipe == ch.Recipe || p.Kept) && !ch.foreign(p)
 }
 
 func (ch Channel) count(is func(Published) bool) (n int) {

@@ -29,6 +29,9 @@ var (
 	foreign    = Published{Found: true, Digest: "sha256:4", Rev: older, Recipe: "new"}
 	down       = Published{Err: errDown}
 	slow       = Published{Err: errSlow}
+	broken     = Published{Found: true, Digest: "sha256:1", Rev: rev, Recipe: "new", Incomplete: true}
+	arrived    = Published{Found: true, Digest: "sha256:1", Rev: rev, Recipe: "new", Arrived: true}
+	kept       = Published{Found: true, Digest: "sha256:2", Rev: rev, Recipe: "old", Kept: true}
 	// A destination that cannot be asked is not believed either.
 	downButFound = Published{Found: true, Rev: rev, Recipe: "new", Err: errDown}
 )
@@ -77,6 +80,18 @@ func TestMake(t *testing.T) {
 		{"another recipe, and lost in one place", channel(absent, outdated).with(record.Publication{Rev: rev, Recipe: "old"}), Rebuild, RecipeChanged, ""},
 		{"another commit under the tag", channel(foreign), Rebuild, Missing, ""},
 		{"another commit under one tag", channel(current, foreign, outdated), Rebuild, Missing, ""},
+		{"something below it is gone", channel(broken), Rebuild, Incomplete, ""},
+		{"something below it is gone in one place", channel(current, broken), Rebuild, Incomplete, ""},
+		{"something is gone, and another recipe", channel(broken, outdated), Rebuild, RecipeChanged, ""},
+		{"something is gone, and lost elsewhere", channel(broken, absent), Build, Missing, ""},
+		{"something is gone, and one cannot be asked", channel(broken, down), None, "", errDown.Error()},
+		{"a system came", channel(arrived), Rebuild, SystemCame, ""},
+		{"a system came, to one place", channel(current, arrived), Rebuild, SystemCame, ""},
+		{"a system came, and something is gone", channel(arrived, broken), Rebuild, Incomplete, ""},
+		{"kept though the recipe changed", channel(kept), None, UpToDate, ""},
+		{"kept in one place", channel(current, kept), None, UpToDate, ""},
+		{"kept in one place, outdated in another", channel(kept, outdated), Rebuild, RecipeChanged, ""},
+		{"its branch is gone", Channel{Name: "c", Frozen: true, Gone: true}, None, Gone, ""},
 		{"cannot be asked", channel(down), None, "", errDown.Error()},
 		{"one cannot be asked, it is in the other", channel(current, down), None, "", errDown.Error()},
 		{"one cannot be asked, it is not in the other", channel(absent, down), None, "", errDown.Error()},

@@ -61,12 +61,16 @@ func TestDigestDoesNotDependOnTheMachine(t *testing.T) {
 func TestDigestVariesWithEveryInput(t *testing.T) {
 	want := digest(t, folder(t), settings)
 	folders := map[string]func(dir string){
-		"content":    func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/passwd"), "toor", 0o644) },
-		"image.nix":  func(dir string) { write(t, filepath.Join(dir, "image.nix"), "{  }", 0o644) },
-		"script":     func(dir string) { write(t, filepath.Join(dir, "bin/tool"), "#!/bin/bash", 0o755) },
-		"executable": func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/passwd"), "root", 0o755) },
-		"new file":   func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/group"), "", 0o644) },
-		"import":     func(dir string) { write(t, filepath.Join(dir, "tools.nix"), "[ ]", 0o644) },
+		"content":                       func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/passwd"), "toor", 0o644) },
+		"image.nix":                     func(dir string) { write(t, filepath.Join(dir, "image.nix"), "{  }", 0o644) },
+		"script":                        func(dir string) { write(t, filepath.Join(dir, "bin/tool"), "#!/bin/bash", 0o755) },
+		"executable":                    func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/passwd"), "root", 0o755) },
+		"new file":                      func(dir string) { write(t, filepath.Join(dir, "rootfs/etc/group"), "", 0o644) },
+		"import":                        func(dir string) { write(t, filepath.Join(dir, "tools.nix"), "[ ]", 0o644) },
+		"description that is installed": func(dir string) { write(t, filepath.Join(dir, "rootfs/README.md"), "", 0o644) },
+		"test that is installed":        func(dir string) { write(t, filepath.Join(dir, "rootfs/src/a_test.go"), "", 0o644) },
+		"test data that is installed":   func(dir string) { write(t, filepath.Join(dir, "rootfs/testdata/a"), "", 0o644) },
+		"script that is a description":  func(dir string) { write(t, filepath.Join(dir, "bin/a.md"), "", 0o644) },
 		"moved file": func(dir string) {
 			os.Rename(filepath.Join(dir, "rootfs/etc/passwd"), filepath.Join(dir, "rootfs/passwd"))
 		},

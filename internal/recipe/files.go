@@ -1,0 +1,78 @@
+package recipe
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// File is a file or link of an image folder that counts.
+type File struct {
+	Name       string // slash-separated, relative to the image folder
+	From       string // where a file's bytes are
+	Target     string // of a link, "" for a file
+	Executable bool   // whether it is installed with mode 0755 rather than 0644
+}
+
+// Files returns what counts of an image folder, in the order of names. It is
+// what both the digest and the image are made of, so nothing can enter an image
+// without changing its recipe.
+//
+// Below rootfs and bin all files do, for all of them are installed. Beside these
+// only descriptions and tests do not: image.nix may import everything else.
+func Files(image string) ([]File, error) {
+	root, err := os.OpenRoot(image)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	var files []File
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case ignored(name) && d.IsDir():
+			return fs.SkipDir
+		case ignored(name), d.IsDir(): // folders without files do not enter an image
+			return nil
+		}
+		f, err := file(root, name, d)
+		f.From = filepath.Join(image, filepath.FromSlash(name))
+		files = append(files, f)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", image, err)
+	}
+	return files, nil
+}
+
+// ignored tells of descriptions and tests.
+func ignored(name string) bool {
+	if strings.HasPrefix(name, "rootfs/") || strings.HasPrefix(name, "bin/") {
+		return false
+	}
+	base := path.Base(name)
+	return base == "testdata" || strings.HasSuffix(base, "_test.go") || strings.HasSuffix(base, ".md")
+}
+
+func file(root *os.Root, name string, d fs.DirEntry) (File, error) {
+	switch d.Type() {
+	case fs.ModeSymlink:
+		target, err := root.Readlink(name)
+		return File{Name: name, Target: target}, err
+	case 0:
+	default:
+		return File{}, fmt.Errorf("%s: want a file, a folder or a link", name)
+	}
+	info, err := d.Info()
+	if err != nil {
+		return File{}, err
+	}
+	// A checkout may have lost the mode of a script.
+	executable := info.Mode()&0o100 != 0 || strings.HasPrefix(name, "bin/")
+	return File{Name: name, Executable: executable}, nil
+}
