@@ -20,7 +20,20 @@ import (
 )
 
 // ErrNotFound is matched when every cache says that it does not have the path.
+// The error is a *NotFoundError then.
 var ErrNotFound = errors.New("not found")
+
+// NotFoundError names the path that no cache has.
+type NotFoundError struct {
+	Path   nix.StorePath
+	Caches string // that were asked
+}
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("%s: %v in %s", e.Path.Base(), ErrNotFound, e.Caches)
+}
+
+func (e *NotFoundError) Unwrap() error { return ErrNotFound }
 
 // Substituter is a binary cache and the keys whose signatures count in it.
 type Substituter struct {
@@ -81,7 +94,7 @@ func (c *Cache) find(ctx context.Context, p nix.StorePath, from int) (object, er
 		}
 	}
 	if failure == nil {
-		failure = fmt.Errorf("%w in %s", ErrNotFound, c.names())
+		return object{}, &NotFoundError{Path: p, Caches: c.names()}
 	}
 	return object{}, fmt.Errorf("%s: %w", p.Base(), failure)
 }
@@ -100,8 +113,10 @@ func (c *Cache) names() string {
 // NAR returns the decompressed NAR of an object that Info described: as many
 // bytes as info.NarSize, or fewer and an error. They have not been verified.
 //
-// It comes from the cache that gave the info or, if that one does not deliver,
-// from a later one with the same NAR. Errors, also those of Read, name the path and the cache.
+// It comes from the cache that gave the info, which is asked once more if it
+// does not have the NAR or has one of another length: copies of a cache may be
+// a little behind. If it does not deliver then, it comes from a later one with
+// the same NAR. Errors, also those of Read, name the path and the cache.
 func (c *Cache) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error) {
 	var failure error
 	o, err := c.first(ctx, info.Path)
@@ -129,7 +144,11 @@ func (c *Cache) open(ctx context.Context, o object, info nix.PathInfo) (io.ReadC
 		return nil, fmt.Errorf("%s: has NAR %s of %d bytes (want %s of %d bytes)",
 			cache.name, o.NarHash, o.NarSize, info.NarHash, info.NarSize)
 	}
-	return cache.nar(ctx, o.NARInfo)
+	nar, err := cache.nar(ctx, o.NARInfo)
+	if errors.Is(err, fetch.ErrNotFound) || errors.Is(err, fetch.ErrTooLarge) {
+		return cache.nar(ctx, o.NARInfo)
+	}
+	return nar, err
 }
 
 // also adds an error to those before it, in one line.

@@ -255,7 +255,7 @@ func TestInfoFromSeveral(t *testing.T) {
 			var servers []*server
 			want := tt.want
 			for i, content := range tt.contents {
-				s := serve(t, map[string]string{file: content})
+				s := serve(t, map[string]string{"nix-cache-info": "", file: content})
 				servers, subs = append(servers, s), append(subs, s.trusting(signer))
 				want = strings.ReplaceAll(want, fmt.Sprintf("CACHE%d", i), s.url)
 			}
@@ -295,7 +295,7 @@ func TestCacheInfo(t *testing.T) {
 		{"usual", "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 40\n", ""},
 		{"silent", "WantMassQuery: 1\n", ""},
 		{"missing", "status 404", ""},
-		{"forbidden", "status 403", ""},
+		{"forbidden", "status 403", "GET CACHE/nix-cache-info: 403 Forbidden"},
 		{"other store", "StoreDir: /gnu/store\n", `CACHE: cache is for the store "/gnu/store" (want "/nix/store")`},
 		{"no cache at all", "status 401", "GET CACHE/nix-cache-info: 401 Unauthorized"},
 	}
@@ -328,6 +328,71 @@ func TestCacheInfo(t *testing.T) {
 				t.Errorf("nix-cache-info was read %d times", n)
 			}
 		})
+	}
+}
+
+// 403 of one path may mean that it is not there; of a cache that answers so to
+// everything it means that nobody knows.
+func TestForbidden(t *testing.T) {
+	p := parsePath(t, helloBase)
+	file := p.Digest() + ".narinfo"
+	for _, tt := range []struct {
+		name, before, after string // of nix-cache-info, when the cache is first used and later
+		notFound            bool
+	}{
+		{"the path alone", "Priority: 40\n", "Priority: 40\n", true},
+		{"everything", "status 403", "status 403", false},
+		{"everything, from some moment on", "Priority: 40\n", "status 403", false},
+		{"what is not there is 404", "status 404", "status 404", false},
+		{"cannot be asked any more", "Priority: 40\n", "status 500", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			other := parsePath(t, strings.Repeat("0", 32)+"-other")
+			content := map[string]string{"nix-cache-info": tt.before, file: "status 403", other.Digest() + ".narinfo": "status 404"}
+			s := serve(t, content)
+			c := ask(s.trusting(signer))
+			c.Info(t.Context(), other) // makes the cache known
+			content["nix-cache-info"] = tt.after
+			for range 3 {
+				_, err := c.Info(t.Context(), p)
+				if err == nil || errors.Is(err, ErrNotFound) != tt.notFound || !strings.Contains(err.Error(), s.url) {
+					t.Errorf("Info: %v, want an error that names the cache and matches ErrNotFound: %t", err, tt.notFound)
+				}
+				var missing *NotFoundError
+				if errors.As(err, &missing) != tt.notFound || tt.notFound && missing.Path != p {
+					t.Errorf("Info: %#v, want a *NotFoundError of the path: %t", err, tt.notFound)
+				}
+			}
+			if n := s.count("nix-cache-info"); tt.notFound && n != 2 {
+				t.Errorf("nix-cache-info was read %d times, want 2: at first, and because of the 403", n)
+			}
+		})
+	}
+}
+
+// Signatures that nobody verified are not passed on.
+func TestOnlyVerifiedSignatures(t *testing.T) {
+	nar := []byte("a NAR")
+	info := narOf(t, helloBase, nar, stranger, signer, forger)
+	s := serve(t, map[string]string{info.Path.Digest() + ".narinfo": text(t, info)})
+	got, err := ask(s.trusting(signer)).Info(t.Context(), info.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := signer.Sign(info.PathInfo).String(); len(got.Sigs) != 1 || got.Sigs[0].String() != want {
+		t.Errorf("signatures %v, want %s alone", got.Sigs, want)
+	}
+	// One that vouches for itself may have a signature that nobody knows.
+	source, err := nix.SourcePath("source", sha(nar), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := nix.NARInfo{URL: "nar/x.nar", Compression: "none"}
+	ca.Path, ca.NarHash, ca.NarSize, ca.CA = source, sha(nar), int64(len(nar)), "fixed:r:"+sha(nar).String()
+	ca.Sigs = append(ca.Sigs, stranger.Sign(ca.PathInfo))
+	s = serve(t, map[string]string{source.Digest() + ".narinfo": text(t, ca)})
+	if got, err = ask(s.trusting(signer)).Info(t.Context(), source); err != nil || len(got.Sigs) != 0 {
+		t.Errorf("signatures %v, %v, want none", got.Sigs, err)
 	}
 }
 

@@ -32,10 +32,13 @@ type cache struct {
 	ready    flight[struct{}, nix.CacheInfo]
 	down     error // why it could not be used; written and read by the one who asks in ready
 	downTill time.Time
+
+	asking   chan struct{} // holds one who asks whether the cache lets anybody in
+	openTill time.Time     // for how long that is known; of the one who asks
 }
 
 func newCache(f *fetch.Client, s Substituter) *cache {
-	c := &cache{fetch: f, name: strings.TrimSuffix(fetch.Redact(s.URL), "/"), keys: s.Keys}
+	c := &cache{fetch: f, name: strings.TrimSuffix(fetch.Redact(s.URL), "/"), keys: s.Keys, asking: make(chan struct{}, 1)}
 	base, err := url.Parse(s.URL)
 	if err != nil {
 		return c
@@ -55,8 +58,16 @@ func (c *cache) info(ctx context.Context, p nix.StorePath) (nix.NARInfo, error) 
 		return nix.NARInfo{}, err
 	}
 	data, err := c.fetch.Get(ctx, c.base.JoinPath(p.Digest()+".narinfo").String(), maxInfo)
+	if forbidden(err) {
+		// Object storage that may not be listed says 403 of what is not there, and
+		// so does a cache that lets nobody in.
+		if err := c.letsIn(ctx); err != nil {
+			return nix.NARInfo{}, err
+		}
+		return nix.NARInfo{}, ErrNotFound
+	}
 	switch {
-	case absent(err):
+	case errors.Is(err, fetch.ErrNotFound):
 		return nix.NARInfo{}, ErrNotFound
 	case err != nil:
 		return nix.NARInfo{}, err
@@ -78,11 +89,29 @@ func (c *cache) info(ctx context.Context, p nix.StorePath) (nix.NARInfo, error) 
 	return info, nil
 }
 
-// absent reports whether an answer means "not in this cache".
-// Object storage that may not be listed says 403 instead of 404.
-func absent(err error) bool {
+func forbidden(err error) bool {
 	var answer *fetch.Error
-	return errors.Is(err, fetch.ErrNotFound) || errors.As(err, &answer) && answer.Status == http.StatusForbidden
+	return errors.As(err, &answer) && answer.Status == http.StatusForbidden
+}
+
+// letsIn asks again for the one file that every cache has, and remembers the
+// answer for a while: closures have many paths that a cache may lack. A cache
+// that is asked in vain says nothing about what is in it.
+func (c *cache) letsIn(ctx context.Context) error {
+	select {
+	case c.asking <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.asking }()
+	if time.Now().Before(c.openTill) {
+		return nil
+	}
+	if _, err := c.fetch.Get(ctx, c.base.JoinPath("nix-cache-info").String(), maxInfo); err != nil {
+		return fmt.Errorf("%s lets nobody in: %w", c.name, err)
+	}
+	c.openTill = time.Now().Add(holdOff)
+	return nil
 }
 
 // check reads nix-cache-info, once, and says whether the cache can be used.
@@ -106,13 +135,13 @@ func (c *cache) readInfo(ctx context.Context) (nix.CacheInfo, error) {
 	}
 	data, err := c.fetch.Get(ctx, c.base.JoinPath("nix-cache-info").String(), maxInfo)
 	switch {
-	case absent(err) && c.base.Scheme == "file":
+	case errors.Is(err, fetch.ErrNotFound) && c.base.Scheme == "file":
 		// A folder may lack the file, but a folder that is missing is not an empty cache.
 		if _, err := os.Stat(c.base.Path); err != nil {
 			return nix.CacheInfo{}, fmt.Errorf("%s: %w", c.name, errors.Unwrap(err))
 		}
 		return nix.CacheInfo{}, nil
-	case absent(err):
+	case errors.Is(err, fetch.ErrNotFound):
 		return nix.CacheInfo{}, nil
 	case err != nil:
 		return nix.CacheInfo{}, err

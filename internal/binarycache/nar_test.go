@@ -451,3 +451,45 @@ func FuzzDecompress(f *testing.F) {
 		}
 	})
 }
+
+// A NAR that is not there, or has another length, is asked for once more, and no
+// oftener.
+func TestNARIsAskedForOnceMore(t *testing.T) {
+	nar := []byte("a NAR")
+	for _, tt := range []struct {
+		name string
+		bad  func(http.ResponseWriter)
+		err  string
+	}{
+		{"not there", func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, "404"},
+		{"gone", func(w http.ResponseWriter) { w.WriteHeader(http.StatusGone) }, "410"},
+		{"too long", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "1000000000") }, "too large"},
+	} {
+		for times, works := range map[int32]bool{1: true, 2: false} {
+			t.Run(fmt.Sprintf("%s, %d times", tt.name, times), func(t *testing.T) {
+				info := narOf(t, helloBase, nar, signer)
+				var asked atomic.Int32
+				h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					switch {
+					case strings.HasSuffix(r.URL.Path, ".narinfo"):
+						io.WriteString(w, text(t, info))
+					case r.URL.Path != "/nar/x.nar":
+					case asked.Add(1) <= times:
+						tt.bad(w)
+					default:
+						w.Write(nar)
+					}
+				}))
+				defer h.Close()
+				c := ask(Substituter{URL: h.URL, Keys: []nix.PublicKey{signer.Public()}})
+				got, err := readNAR(t, c, info.PathInfo)
+				if works && (err != nil || !bytes.Equal(got, nar)) || !works && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+					t.Errorf("NAR = %q, %v", got, err)
+				}
+				if n := asked.Load(); n != 2 {
+					t.Errorf("it was asked for %d times, want 2", n)
+				}
+			})
+		}
+	}
+}
