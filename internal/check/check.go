@@ -107,20 +107,7 @@ type root struct {
 
 func readRoot(layer v1.Layer, scratch string) (root, error) {
 	r := root{objects: make(map[string]nix.PathInfo), links: make(map[string]string), files: make(map[string]bool)}
-	rc, err := layer.Uncompressed()
-	if err != nil {
-		return r, err
-	}
-	defer rc.Close()
-	archive := tar.NewReader(rc)
-	for {
-		h, err := archive.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return r, err
-		}
+	err := layers.Read(layer, func(h *tar.Header, content io.Reader) error {
 		name := "/" + strings.TrimSuffix(h.Name, "/")
 		switch h.Typeflag {
 		case tar.TypeSymlink:
@@ -128,11 +115,16 @@ func readRoot(layer v1.Layer, scratch string) (root, error) {
 		case tar.TypeReg:
 			r.files[name] = true
 		}
-		if name == "/nix/var/nix/db/db.sqlite" {
-			if err := r.readDatabase(archive, scratch); err != nil {
-				return r, fmt.Errorf("%s: %w", name, err)
-			}
+		if name != "/nix/var/nix/db/db.sqlite" {
+			return nil
 		}
+		if err := r.readDatabase(content, scratch); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return r, err
 	}
 	if len(r.objects) == 0 {
 		return r, errors.New("no Nix database, or an empty one")
@@ -188,11 +180,6 @@ func (r root) against(below []v1.Descriptor, env []string) []error {
 	for _, name := range sortedNames(r.objects) {
 		if n := seen[name]; n != 1 {
 			add("%s is in the database and in %d layers", name, n)
-		}
-		for _, ref := range r.objects[name].References {
-			if _, ok := r.objects[ref.Base()]; !ok {
-				add("%s refers to %s, which is not in the image", name, ref.Base())
-			}
 		}
 	}
 	for _, name := range sortedNames(r.links) {

@@ -37,7 +37,8 @@ type build struct {
 
 	mu    sync.Mutex
 	made  []*layers.Layer
-	full  []contents // of each system
+	full  []contents        // of each system
+	lacks map[string]string // by system that was left out, the store path that no cache has
 	stats Stats
 }
 
@@ -80,7 +81,7 @@ func (b *build) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.publish(ctx, b.due, index, b.facts.Version, b.dir); err != nil {
+	if err := b.publish(ctx, b.due, index, b.lacks, b.dir); err != nil {
 		return err
 	}
 	if err := b.record(); err != nil {
@@ -90,30 +91,40 @@ func (b *build) run(ctx context.Context) error {
 	return nil
 }
 
-// begin takes in the source. done gives back what the build holds.
+// begin finds out whether the image could be pushed at all, and takes in the
+// source. done gives back what the build holds.
 func (b *build) begin(ctx context.Context) (done func(), err error) {
+	for _, p := range b.places {
+		if err := p.repo.CanPush(ctx); err != nil {
+			return nil, fmt.Errorf("publish: %s: %w", p.repo.Ref(b.commit.Rev), err)
+		}
+	}
 	if b.nix, err = b.Nix(ctx); err != nil {
 		return nil, err
 	}
 	b.nix.Hidden = b.hidden()
-	dir, release, err := workDir(b.Dir)
+	dir, release, err := workDir(ctx, b.Dir)
 	if err != nil {
 		return nil, err
 	}
 	b.dir = dir
-	b.found = b.lookBack(ctx)
-	if err := b.takeSource(ctx); err != nil {
+	var forget context.CancelFunc
+	b.found, forget = b.lookBack(ctx)
+	done = func() {
 		if b.tree != nil {
 			b.tree.Close()
 		}
-		release()
+		forget()
+		if err := release(); err != nil {
+			b.log.Warn("a work folder is left behind", "error", err)
+		}
+	}
+	if err := b.takeSource(ctx); err != nil {
+		done()
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	b.facts = b.describe()
-	return func() {
-		b.tree.Close()
-		release()
-	}, nil
+	return done, nil
 }
 
 // parts makes the images of the systems, while the source's layer, which they
@@ -133,11 +144,16 @@ func (b *build) parts(ctx context.Context, systems []config.System) ([]image.Par
 	group.Go(func() error {
 		for _, system := range systems {
 			img, err := b.image(groupCtx, system, base)
+			var absent *binarycache.NotFoundError
 			switch {
 			case err == nil:
 				parts = append(parts, image.Part{System: system, Image: img})
-			case errors.Is(err, binarycache.ErrNotFound) && slices.Contains(b.channel.Optional, system):
+			case errors.As(err, &absent) && slices.Contains(b.channel.Optional, system):
 				b.log.Warn("left out: upstream does not have this system", "system", system.Nix, "error", err)
+				if b.lacks == nil {
+					b.lacks = make(map[string]string)
+				}
+				b.lacks[system.Nix] = absent.Path.Base()
 			default:
 				return fmt.Errorf("%s: %w", system.Nix, err)
 			}

@@ -47,6 +47,10 @@ type Factory struct {
 	// tags and the record of what is up to date.
 	NoBuild bool
 
+	// LookBack bounds the time in which a build looks for layers that it need
+	// not make. 0: 20 seconds.
+	LookBack time.Duration
+
 	// Patient keeps channels that failed from being tried before their next
 	// try is due.
 	Patient bool
@@ -104,6 +108,9 @@ type Stats struct {
 // No job is begun once stop is closed; stop may be nil.
 func (f *Factory) Cycle(ctx context.Context, stop <-chan struct{}) ([]Result, error) {
 	f.Cache.Forget()
+	if err := removeAbandoned(ctx, f.Dir); err != nil && ctx.Err() == nil {
+		f.Log.Warn("what killed builds left behind is not removed", "error", err)
+	}
 	due, err := f.survey(ctx)
 	if err != nil {
 		return nil, err
@@ -174,6 +181,9 @@ func (f *Factory) carryOut(ctx context.Context, d due) Result {
 		result.Stats.Took = f.Now().Sub(start)
 		result.Stats.Fetched = f.Moved.Fetched.Load() - fetched
 		result.Stats.Pushed = f.Moved.Pushed.Load() - pushed
+		if err == nil && d.kept() {
+			result.Action, result.Reason = plan.None, plan.Kept
+		}
 	}
 	f.conclude(ctx, &result, err)
 	return result

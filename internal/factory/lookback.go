@@ -2,14 +2,17 @@ package factory
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -23,7 +26,9 @@ import (
 // found is what earlier images, still in a registry, have that need not be
 // made again.
 type found struct {
+	until    time.Time        // when looking ends
 	read     map[v1.Hash]bool // indexes that were read
+	lost     map[v1.Hash]bool // blobs that a registry has lost
 	layers   map[string]*layers.Layer
 	listings map[nix.StorePath][]string
 }
@@ -44,15 +49,24 @@ func (f *found) layerWith(key string, objects []nix.PathInfo, want map[nix.Store
 }
 
 // lookBack reads the manifests of the channel's earlier images. It saves work
-// and decides nothing: what cannot be read is made again.
-func (b *build) lookBack(ctx context.Context) *found {
-	f := &found{
+// and decides nothing: what cannot be read is made again, and so is what cannot
+// be read soon. forget ends the use of what was found.
+func (b *build) lookBack(ctx context.Context) (f *found, forget context.CancelFunc) {
+	f = &found{
 		read:     make(map[v1.Hash]bool),
+		lost:     make(map[v1.Hash]bool),
 		layers:   make(map[string]*layers.Layer),
 		listings: make(map[nix.StorePath][]string),
 	}
 	if b.fresh {
-		return f
+		return f, func() {}
+	}
+	ctx, forget = context.WithCancel(ctx)
+	f.until = time.Now().Add(cmp.Or(b.LookBack, lookBackLimit))
+	for _, p := range b.places {
+		for _, digest := range p.lost {
+			f.lost[digest] = true
+		}
 	}
 	for _, p := range b.places {
 		tags, last := b.earlierTags(p.repo)
@@ -75,17 +89,36 @@ func (b *build) lookBack(ctx context.Context) *found {
 			}
 		}
 	}
-	return f
+	return f, forget
 }
 
-// try reads an earlier image, and tells whether it is there.
+// lookBackLimit bounds the time in which earlier images are looked for. A
+// registry answers in much less; one that stalls costs no more than this.
+const lookBackLimit = 20 * time.Second
+
+// try reads an earlier image, and tells whether it is there. Layers of an image
+// that was read are read later, too, so the time limit ends with the reading.
 func (f *found) try(ctx context.Context, log *slog.Logger, repo registry.Repository, tag string) bool {
-	err := f.readTag(ctx, repo, tag)
+	left := time.Until(f.until)
+	if left <= 0 {
+		return false
+	}
+	reading, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(left, func() { cancel(errSlow) })
+	part := &found{read: f.read, lost: f.lost, layers: maps.Clone(f.layers), listings: maps.Clone(f.listings)}
+	err := part.readTag(reading, repo, tag)
+	if timer.Stop() {
+		f.layers, f.listings = part.layers, part.listings
+	} else {
+		err = errSlow
+	}
 	if err != nil && !errors.Is(err, registry.ErrNotFound) && ctx.Err() == nil {
 		log.Warn("earlier image not used", "image", repo.Ref(tag), "error", err)
 	}
 	return err == nil
 }
+
+var errSlow = errors.New("the registry takes too long to answer")
 
 // earlierTags returns the tags of a repository that may share layers with what
 // is being built: the commit's own under an older recipe, the moving tags, and
@@ -111,7 +144,9 @@ func (b *build) earlierTags(repo registry.Repository) ([]string, *record.Publica
 // tryEarlierHeads looks for the channel's newest image where nothing on record
 // says which one that is: upstream says where the channel was.
 func (b *build) tryEarlierHeads(ctx context.Context, f *found, repo registry.Repository) {
-	moves, err := b.Heads.Moves(ctx, b.channel.Name, earlierHeads)
+	limited, cancel := context.WithDeadline(ctx, f.until)
+	defer cancel()
+	moves, err := b.Heads.Moves(limited, b.channel.Name, earlierHeads)
 	if err != nil {
 		return // it would have saved work
 	}
@@ -141,16 +176,17 @@ func (f *found) readTag(ctx context.Context, repo registry.Repository, tag strin
 	if err != nil {
 		return err
 	}
+	var problems []error // one system's are no reason to do without the others
 	for _, desc := range manifest.Manifests {
 		img, err := index.Image(desc.Digest)
-		if err != nil {
-			return err
+		if err == nil {
+			err = f.readImage(img)
 		}
-		if err := f.readImage(img); err != nil {
-			return fmt.Errorf("%s: %w", desc.Digest, err)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", desc.Digest, err))
 		}
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 func (f *found) readImage(img v1.Image) error {
@@ -172,7 +208,7 @@ func (f *found) readImage(img v1.Image) error {
 	}
 	for i, desc := range manifest.Layers {
 		key := desc.Annotations[layers.KeyAnnotation]
-		if key == "" || f.layers[key] != nil {
+		if key == "" || f.layers[key] != nil || f.lost[desc.Digest] {
 			continue
 		}
 		layer, err := layers.Found(key, strings.Fields(desc.Annotations[layers.PathsAnnotation]), diffIDs[i], stack[i])
@@ -186,32 +222,27 @@ func (f *found) readImage(img v1.Image) error {
 
 // readInventory learns the tools' files from the topmost layer.
 func (f *found) readInventory(top v1.Layer) error {
-	rc, err := top.Uncompressed()
+	var inventory *image.Inventory
+	err := layers.Read(top, func(h *tar.Header, content io.Reader) error {
+		if "/"+h.Name != image.InventoryPath {
+			return nil
+		}
+		inventory = new(image.Inventory)
+		if err := json.NewDecoder(io.LimitReader(content, maxInventory)).Decode(inventory); err != nil {
+			return fmt.Errorf("%s: %w", image.InventoryPath, err)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	defer rc.Close()
-	archive := tar.NewReader(rc)
-	for {
-		h, err := archive.Next()
-		if err == io.EOF {
-			return errors.New("no inventory in the topmost layer")
-		}
-		if err != nil {
-			return err
-		}
-		if "/"+h.Name != image.InventoryPath {
-			continue
-		}
-		var inventory image.Inventory
-		if err := json.NewDecoder(io.LimitReader(archive, maxInventory)).Decode(&inventory); err != nil {
-			return fmt.Errorf("%s: %w", image.InventoryPath, err)
-		}
-		for _, tool := range inventory.Tools {
-			f.listings[tool.Path] = tool.Files
-		}
-		return nil
+	if inventory == nil {
+		return errors.New("no inventory in the topmost layer")
 	}
+	for _, tool := range inventory.Tools {
+		f.listings[tool.Path] = tool.Files
+	}
+	return nil
 }
 
 const maxInventory = 16 << 20

@@ -1,6 +1,7 @@
 package factory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,12 +58,13 @@ func (c counting) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, er
 // objects returns where the toolset's store objects come from. Tools that no
 // cache has are built first, unless the system is one that may be missing.
 func (b *build) objects(ctx context.Context, set toolset.Toolset, args toolset.Args, optional bool) (objects, error) {
-	absent := make([]bool, len(set.Tools))
+	absent := make([]error, len(set.Tools))
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i, tool := range set.Tools {
 		group.Go(func() error {
 			_, err := b.Cache.Info(groupCtx, tool.Path)
-			if absent[i] = errors.Is(err, binarycache.ErrNotFound); absent[i] {
+			if errors.Is(err, binarycache.ErrNotFound) {
+				absent[i] = err
 				return nil
 			}
 			return err
@@ -73,17 +75,19 @@ func (b *build) objects(ctx context.Context, set toolset.Toolset, args toolset.A
 	}
 	var todo []toolset.Tool
 	var names []string
+	var first error
 	for i, tool := range set.Tools {
-		if absent[i] {
+		if absent[i] != nil {
 			todo = append(todo, tool)
 			names = append(names, tool.Attr)
+			first = cmp.Or(first, absent[i])
 		}
 	}
 	if len(todo) == 0 {
 		return objects{cache: b.Cache}, nil
 	}
 	if optional {
-		return objects{}, fmt.Errorf("%s: %w", strings.Join(names, ", "), binarycache.ErrNotFound)
+		return objects{}, fmt.Errorf("%s: %w", strings.Join(names, ", "), first)
 	}
 	b.log.Info("building what no cache has", "system", args.System, "tools", strings.Join(names, " "))
 	store := realise.Store{Nix: b.nix}

@@ -20,6 +20,9 @@ type Part struct {
 	System  string `json:"system"`
 	Recipe  string `json:"recipe"`
 	Digest  string `json:"digest"`
+
+	// Lacks is the store path that no cache has, where the digest is empty.
+	Lacks string `json:"lacks,omitempty"`
 }
 
 // BuildPart builds the image of one system and pushes it to every destination,
@@ -37,6 +40,7 @@ func (f *Factory) BuildPart(ctx context.Context, channel, rev, system string) (P
 	b := &build{Factory: f, due: &d, log: f.Log.With("channel", channel, "rev", d.commit.Rev)}
 	err = b.attempt(ctx, func(b *build) error {
 		part.Digest, err = b.part(ctx, f.Config.SystemsOf(d.channel)[i])
+		part.Lacks = b.lacks[system]
 		return err
 	})
 	return part, err
@@ -88,7 +92,9 @@ func (f *Factory) Join(ctx context.Context, parts []Part) Result {
 	case d.job.Action == plan.None:
 		err = f.settle(ctx, d)
 	default:
-		err = f.join(ctx, &d, parts)
+		if err = f.join(ctx, &d, parts); err == nil && d.kept() {
+			result.Action, result.Reason = plan.None, plan.Kept
+		}
 	}
 	result.Published = d.published()
 	f.conclude(ctx, &result, err)
@@ -96,11 +102,15 @@ func (f *Factory) Join(ctx context.Context, parts []Part) Result {
 }
 
 func (f *Factory) join(ctx context.Context, d *due, parts []Part) error {
-	dir, release, err := workDir(f.Dir)
+	dir, release, err := workDir(ctx, f.Dir)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer func() {
+		if err := release(); err != nil {
+			f.Log.Warn("a work folder is left behind", "error", err)
+		}
+	}()
 	var images []image.Part
 	for _, system := range f.Config.SystemsOf(d.channel) {
 		img, err := f.partOf(ctx, d, parts, system)
@@ -115,14 +125,19 @@ func (f *Factory) join(ctx context.Context, d *due, parts []Part) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
+	lacks := make(map[string]string)
+	for _, part := range parts {
+		if part.Lacks != "" {
+			lacks[part.System] = part.Lacks
+		}
+	}
+	if err := f.publish(ctx, d, index, lacks, dir); err != nil {
 		return err
 	}
-	if err := f.publish(ctx, d, index, manifest.Annotations[image.ReleaseLabel], dir); err != nil {
+	if err := f.Store.Record(d.publications(f.Now()), nil, nil); err != nil {
 		return err
 	}
-	return f.Store.Record(d.publications(f.Now()), nil, nil)
+	return f.Store.Succeed(d.channel.Name, d.commit.Rev)
 }
 
 // partOf returns the image of a system, nil for an optional one that upstream

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -20,6 +21,10 @@ type place struct {
 	state    plan.Published
 	version  string // of nixpkgs, where an image that is there says it
 	recorded *record.Publication
+	systems  []string          // that the image is for
+	lacks    map[string]string // store paths that systems which it is not for wait for
+	checked  time.Time         // all that is below the digest was there
+	lost     []v1.Hash         // what is gone below the digest
 
 	// strayed is the image on record whose tag is gone, or was moved by
 	// somebody else, while the image itself is still there.
@@ -43,8 +48,8 @@ func (f *Factory) look(ctx context.Context, p *place, d *due) {
 		p.state.Err = fmt.Errorf("%s: %w", p.image, err)
 		return
 	case !absent && p.recorded != nil && p.recorded.Digest == digest.String():
-		p.state = plan.Published{Found: true, Digest: p.recorded.Digest, Rev: p.recorded.Rev, Recipe: p.recorded.Recipe}
-		p.version = p.recorded.Version
+		p.remember()
+		p.checked = p.recorded.Checked
 		return
 	case d.isHead && p.recorded != nil && p.recorded.Recipe == d.recipe:
 		found, err := f.findStrayed(ctx, p)
@@ -56,7 +61,7 @@ func (f *Factory) look(ctx context.Context, p *place, d *due) {
 		}
 	}
 	if !absent {
-		p.read(ctx, rev)
+		p.read(ctx, digest.String())
 	}
 }
 
@@ -70,19 +75,20 @@ func (f *Factory) findStrayed(ctx context.Context, p *place) (bool, error) {
 		return false, err
 	}
 	p.strayed = index
-	p.state = plan.Published{Found: true, Digest: p.recorded.Digest, Rev: p.recorded.Rev, Recipe: p.recorded.Recipe}
-	p.version = p.recorded.Version
+	p.remember()
 	return true, nil
 }
 
-// read reads what the index under a tag says of itself.
-func (p *place) read(ctx context.Context, tag string) {
-	index, err := p.repo.Index(ctx, tag)
-	if err != nil {
-		p.state.Err = fmt.Errorf("%s: %w", p.image, err)
-		return
-	}
-	digest, err := index.Digest()
+// remember takes what is on record of the image.
+func (p *place) remember() {
+	r := p.recorded
+	p.state = plan.Published{Found: true, Digest: r.Digest, Rev: r.Rev, Recipe: r.Recipe}
+	p.version, p.systems, p.lacks = r.Version, r.Systems, r.Lacks
+}
+
+// read reads what an index says of itself.
+func (p *place) read(ctx context.Context, digest string) {
+	index, err := p.repo.Index(ctx, digest)
 	if err != nil {
 		p.state.Err = fmt.Errorf("%s: %w", p.image, err)
 		return
@@ -94,11 +100,23 @@ func (p *place) read(ctx context.Context, tag string) {
 	}
 	p.state = plan.Published{
 		Found:  true,
-		Digest: digest.String(),
+		Digest: digest,
 		Rev:    manifest.Annotations[image.RevisionLabel],
 		Recipe: manifest.Annotations[image.RecipeLabel],
 	}
 	p.version = manifest.Annotations[image.ReleaseLabel]
+	p.systems = systemsOf(manifest)
+}
+
+// systemsOf returns the systems that an index has images for.
+func systemsOf(manifest *v1.IndexManifest) []string {
+	var names []string
+	for _, desc := range manifest.Manifests {
+		if name := desc.Annotations[image.SystemLabel]; name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // published lists what is there.
@@ -110,57 +128,4 @@ func (d due) published() []Published {
 		}
 	}
 	return list
-}
-
-// settle puts right what is not where it belongs although the image is up to
-// date: tags that are gone or were moved, moving tags after a crash between two
-// of them, and a record that was lost.
-func (f *Factory) settle(ctx context.Context, d due) error {
-	if d.job.Reason != plan.UpToDate {
-		return nil
-	}
-	unrecorded := false
-	for i := range d.places {
-		p := &d.places[i]
-		if err := f.settleTags(ctx, d, p); err != nil {
-			return err
-		}
-		unrecorded = unrecorded || p.state.Found && (p.recorded == nil || p.recorded.Digest != p.state.Digest)
-	}
-	if unrecorded {
-		return f.Store.Record(d.publications(f.Now()), nil, nil)
-	}
-	return f.Store.Succeed(d.channel.Name, d.commit.Rev)
-}
-
-func (f *Factory) settleTags(ctx context.Context, d due, p *place) error {
-	index := p.strayed
-	if index != nil {
-		f.Log.Warn("the commit's tag was gone or moved by somebody else, putting it back", "channel", d.channel.Name, "image", p.image, "digest", p.state.Digest)
-		if err := p.repo.Tag(ctx, index, d.commit.Rev); err != nil {
-			return fmt.Errorf("%s: %w", p.image, err)
-		}
-	}
-	if !d.isHead {
-		return nil
-	}
-	for _, tag := range d.channel.TagsFor(d.commit.Rev, d.commit.Date, p.version) {
-		got, err := p.repo.Digest(ctx, tag)
-		if err != nil && !errors.Is(err, registry.ErrNotFound) {
-			return fmt.Errorf("%s: %w", p.repo.Ref(tag), err)
-		}
-		if err == nil && got.String() == p.state.Digest {
-			continue
-		}
-		if index == nil {
-			if index, err = p.repo.Index(ctx, d.commit.Rev); err != nil {
-				return fmt.Errorf("%s: %w", p.image, err)
-			}
-		}
-		if err := p.repo.Tag(ctx, index, tag); err != nil {
-			return fmt.Errorf("%s: %w", p.repo.Ref(tag), err)
-		}
-		f.Log.Info("tag moved", "channel", d.channel.Name, "image", p.repo.Ref(tag), "digest", p.state.Digest)
-	}
-	return nil
 }

@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/heads"
-	"github.com/nixpkgs-factory/factory/internal/layers"
-	"github.com/nixpkgs-factory/factory/internal/nixdb"
 	"github.com/nixpkgs-factory/factory/internal/plan"
-	"github.com/nixpkgs-factory/factory/internal/recipe"
 )
 
 // due is a job and what was learned on the way to it.
@@ -37,11 +33,12 @@ func (f *Factory) survey(ctx context.Context) ([]due, error) {
 	var group errgroup.Group
 	group.SetLimit(8)
 	for i, ch := range f.Config.Channels {
-		d, err := f.open(ch)
-		if err != nil {
-			return nil, err
-		}
 		group.Go(func() error {
+			d, err := f.open(ch)
+			if err != nil {
+				found[i] = []due{d.failed("", err)}
+				return nil
+			}
 			found[i] = f.surveyChannel(ctx, d)
 			return nil
 		})
@@ -58,52 +55,60 @@ func (f *Factory) survey(ctx context.Context) ([]due, error) {
 }
 
 func (f *Factory) surveyChannel(ctx context.Context, d due) []due {
+	dues, concern, known := f.dues(ctx, d)
+	if !known || ctx.Err() != nil {
+		return dues
+	}
+	for _, d := range dues {
+		if d.job.Err != nil {
+			concern = append(concern, d.job.Rev)
+		}
+	}
+	if err := f.Store.Concerns(d.channel.Name, concern...); err != nil {
+		dues = append(dues, d.failed("", err))
+	}
+	return dues
+}
+
+// dues returns the jobs of a channel and, where that is known, all revisions
+// that cycles may try to publish from now on.
+func (f *Factory) dues(ctx context.Context, d due) (dues []due, concern []string, all bool) {
 	if d.channel.Frozen {
 		d.job = plan.Make([]plan.Channel{{Name: d.channel.Name, Frozen: true}})[0]
-		return []due{d}
+		return []due{d}, nil, true
 	}
 	known, err := f.Store.Head(d.channel.Name)
 	if err != nil {
-		return []due{d.failed(err)}
+		return []due{d.failed("", err)}, nil, false
 	}
 	head, err := f.Heads.Head(ctx, d.channel.Name)
 	var unknown *heads.UnknownChannelError
 	switch {
 	case errors.As(err, &unknown) && known != nil:
-		// It was there once, so it is no mistake in the configuration:
-		// upstream has taken an old branch away.
-		d.job = plan.Make([]plan.Channel{{Name: d.channel.Name, Frozen: true, Head: *known}})[0]
-		return []due{d}
-	case err != nil:
-		return []due{d.failed(fmt.Errorf("head: %w", err))}
+		return []due{f.gone(ctx, d, *known, err)}, nil, false
+	case err == nil:
+		err = plausible(head.Commit, f.Now())
+	}
+	if err != nil {
+		return []due{d.failed("", fmt.Errorf("head: %w", err))}, nil, false
 	}
 	head.Since = f.since(ctx, head, known)
 	if err := f.Store.SetHead(head); err != nil {
-		return []due{d.failed(err)}
+		return []due{d.failed("", err)}, nil, false
 	}
 	d.commit, d.since, d.isHead = head.Commit, head.Since, true
 	asked := f.ask(ctx, &d)
 	asked.Waiting = f.waiting(head.Channel, head.Rev)
 	d.job = plan.Make([]plan.Channel{asked})[0]
-	return append([]due{d}, f.passed(ctx, d)...)
+	passed, concern, all := f.passed(ctx, d)
+	return append([]due{d}, passed...), append(concern, head.Rev), all
 }
 
-// since finds out when a channel came to its head: that costs a request when the
-// head is new. Where upstream does not say, it is when the head was first seen.
-func (f *Factory) since(ctx context.Context, head heads.Head, known *heads.Head) time.Time {
-	if known != nil && known.Rev == head.Rev && !known.Since.IsZero() {
-		return known.Since
-	}
-	moves, err := f.Heads.Moves(ctx, head.Channel, 1)
-	if err != nil || len(moves) == 0 || moves[0].Rev != head.Rev {
-		return f.Now()
-	}
-	return moves[0].Time
-}
-
-// failed makes a job of the error that keeps the channel from being looked at.
-func (d due) failed(err error) due {
-	d.job = plan.Make([]plan.Channel{{Name: d.channel.Name, HeadErr: err}})[0]
+// failed makes a job of the error that keeps a revision of the channel, or the
+// channel itself, from being looked at.
+func (d due) failed(rev string, err error) due {
+	at := heads.Head{Channel: d.channel.Name, Commit: heads.Commit{Rev: rev}}
+	d.job = plan.Make([]plan.Channel{{Name: d.channel.Name, Head: at, HeadErr: err}})[0]
 	return d
 }
 
@@ -114,40 +119,44 @@ func (f *Factory) waiting(channel, rev string) bool {
 	if !f.Patient {
 		return false
 	}
-	failure, err := f.Store.Failure(channel)
-	return err == nil && failure != nil && failure.Rev == rev && f.Now().Before(failure.Next)
+	failure, err := f.Store.Failure(channel, rev)
+	return err == nil && failure != nil && f.Now().Before(failure.Next)
 }
 
 // passed returns the jobs for commits that the channel has passed, newest
-// first. Those on record cost no request.
-func (f *Factory) passed(ctx context.Context, d due) []due {
+// first, and all commits that may be filled in. Those on record cost no request.
+func (f *Factory) passed(ctx context.Context, d due) (jobs []due, concern []string, all bool) {
 	n := f.Config.BackfillOf(d.channel)
 	if n == 0 {
-		return nil
+		return nil, nil, true
 	}
 	moves, err := f.Heads.Moves(ctx, d.channel.Name, n+1)
 	if err != nil {
-		return []due{d.failed(fmt.Errorf("backfill: %w", err))}
+		return []due{d.failed("", fmt.Errorf("backfill: %w", err))}, nil, false
 	}
-	var jobs []due
 	for _, move := range moves {
-		if len(jobs) == n {
-			break
-		}
-		if move.Rev == d.commit.Rev || f.onRecord(d, move.Rev) || f.waiting(d.channel.Name, move.Rev) {
+		concern = append(concern, move.Rev)
+		if len(jobs) == n || move.Rev == d.commit.Rev || f.onRecord(d, move.Rev) || f.waiting(d.channel.Name, move.Rev) {
 			continue
 		}
-		fill := due{channel: d.channel, recipe: d.recipe, places: unasked(d.places)}
-		fill.commit, err = f.Heads.Commit(ctx, move.Rev)
-		if err != nil {
-			jobs = append(jobs, d.failed(fmt.Errorf("backfill: %w", err)))
-			continue
-		}
-		fill.job = plan.Fill(f.ask(ctx, &fill))
-		fill.quiet = fill.job.Action == plan.None && fill.job.Err == nil
-		jobs = append(jobs, fill)
+		jobs = append(jobs, f.fill(ctx, d, move.Rev))
 	}
-	return jobs
+	return jobs, concern, true
+}
+
+// fill makes the job for a commit that the channel has passed.
+func (f *Factory) fill(ctx context.Context, head due, rev string) due {
+	d := due{channel: head.channel, recipe: head.recipe, places: unasked(head.places)}
+	var err error
+	if d.commit, err = f.Heads.Commit(ctx, rev); err == nil {
+		err = plausible(d.commit, f.Now())
+	}
+	if err != nil {
+		return d.failed(rev, fmt.Errorf("backfill: %w", err))
+	}
+	d.job = plan.Fill(f.ask(ctx, &d))
+	d.quiet = d.job.Action == plan.None && d.job.Err == nil
+	return d
 }
 
 // onRecord tells whether a revision was published in every place.
@@ -169,60 +178,6 @@ func unasked(places []place) []place {
 	return clean
 }
 
-// open prepares what a channel needs that depends on no commit.
-func (f *Factory) open(ch config.Channel) (due, error) {
-	d := due{channel: ch}
-	var err error
-	if d.recipe, err = f.Recipe(ch); err != nil {
-		return due{}, fmt.Errorf("recipe: %w", err)
-	}
-	for _, dest := range f.Config.Publish {
-		repo, err := f.Repository(dest, ch.Name)
-		if err != nil {
-			return due{}, fmt.Errorf("publish to %s: %w", dest.To, err)
-		}
-		d.places = append(d.places, place{repo: repo})
-	}
-	return d, nil
-}
-
-// Recipe returns the recipe that a channel's images are made by.
-func (f *Factory) Recipe(ch config.Channel) (string, error) {
-	return recipe.Digest(f.Config.Image, recipe.Settings{
-		Systems:     systemNames(f.Config.SystemsOf(ch)),
-		Optional:    systemNames(ch.Optional),
-		SourceNames: f.Config.Source.Names,
-		Labels:      f.Config.Labels,
-		Repository:  f.Config.Upstream.Repository,
-		Keys:        f.keys(),
-		Encoding:    f.encoding().Identity(),
-		Database:    nixdb.Identity,
-	})
-}
-
-// keys are the trusted keys: whose signatures are in an image's database depends
-// on them.
-func (f *Factory) keys() []string {
-	var keys []string
-	for _, s := range f.Config.Substituters {
-		for _, k := range s.Keys {
-			keys = append(keys, k.String())
-		}
-	}
-	slices.Sort(keys)
-	return slices.Compact(keys)
-}
-
-func (f *Factory) encoding() layers.Encoding { return layers.Encoding(f.Config.Compression) }
-
-func systemNames(systems []config.System) []string {
-	names := make([]string, len(systems))
-	for i, s := range systems {
-		names[i] = s.Nix
-	}
-	return names
-}
-
 // ask asks each place for the tag of the commit.
 func (f *Factory) ask(ctx context.Context, d *due) plan.Channel {
 	asked := plan.Channel{
@@ -234,6 +189,9 @@ func (f *Factory) ask(ctx context.Context, d *due) plan.Channel {
 	for i := range d.places {
 		p := &d.places[i]
 		f.look(ctx, p, d)
+		if d.isHead {
+			f.examine(ctx, p, d)
+		}
 		asked.Images = append(asked.Images, p.image)
 		asked.Published = append(asked.Published, p.state)
 		if asked.Recorded == nil {
@@ -241,62 +199,4 @@ func (f *Factory) ask(ctx context.Context, d *due) plan.Channel {
 		}
 	}
 	return asked
-}
-
-// UnknownChannelError names a channel that the configuration does not have.
-type UnknownChannelError struct {
-	Channel string
-	Known   []string
-}
-
-func (e *UnknownChannelError) Error() string {
-	return fmt.Sprintf("channel %q is not in the configuration (it has %v)", e.Channel, e.Known)
-}
-
-// Channel returns a channel of the configuration by its name, or an
-// *UnknownChannelError.
-func (f *Factory) Channel(name string) (config.Channel, error) {
-	var known []string
-	for _, ch := range f.Config.Channels {
-		if ch.Name == name {
-			return ch, nil
-		}
-		known = append(known, ch.Name)
-	}
-	return config.Channel{}, &UnknownChannelError{name, known}
-}
-
-// requested makes the job that a user asks for by hand.
-func (f *Factory) requested(ctx context.Context, channel, rev string) (due, error) {
-	d, err := f.at(ctx, channel, rev)
-	if err != nil {
-		return due{}, err
-	}
-	asked := f.ask(ctx, &d)
-	d.job = plan.Request(asked, d.isHead)
-	return d, nil
-}
-
-// at prepares the job for a commit of a channel, its head if rev is empty.
-func (f *Factory) at(ctx context.Context, channel, rev string) (due, error) {
-	ch, err := f.Channel(channel)
-	if err != nil {
-		return due{}, err
-	}
-	d, err := f.open(ch)
-	if err != nil {
-		return due{}, err
-	}
-	head, err := f.Heads.Head(ctx, channel)
-	if err != nil {
-		return due{}, fmt.Errorf("head: %w", err)
-	}
-	d.commit = head.Commit
-	if rev != "" && rev != head.Rev {
-		if d.commit, err = f.Heads.Commit(ctx, rev); err != nil {
-			return due{}, err
-		}
-	}
-	d.isHead = d.commit.Rev == head.Rev
-	return d, nil
 }

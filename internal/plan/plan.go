@@ -40,6 +40,7 @@ const (
 	Frozen        Reason = "frozen"
 	Gone          Reason = "frozen, its branch is gone"
 	Waiting       Reason = "waiting after a failure"
+	Kept          Reason = "kept, its tag is immutable" // known after the build only
 )
 
 // Channel is what is known of a channel, or of one revision of it.
