@@ -136,7 +136,9 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 		err = cut
 	}
 	result := metrics.Done
+	inARow := failuresInARow(results)
 	for _, r := range results {
+		r.Failed = inARow[r.Channel]
 		s.measure(ctx, r)
 		if r.Err != nil {
 			result = metrics.Failed
@@ -158,7 +160,7 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 	tell(telling, s.factory, s.hooks, results)
 	if cut != nil {
 		s.health.CutOff(cut)
-		return s.nextTry()
+		return s.nextTry(start)
 	}
 	unasked := unasked(results)
 	if ctx.Err() == nil && err == nil {
@@ -168,7 +170,17 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	return s.nextTry()
+	return s.nextTry(start)
+}
+
+// failuresInARow returns the longest row of failures of each channel: one commit
+// of it may fail beside another.
+func failuresInARow(results []factory.Result) map[string]int {
+	longest := make(map[string]int)
+	for _, r := range results {
+		longest[r.Channel] = max(longest[r.Channel], r.Failed)
+	}
+	return longest
 }
 
 // cutOff returns the limit that has ended a cycle, nil if none did.
@@ -184,7 +196,7 @@ func cutOff(ctx context.Context) error {
 func unasked(results []factory.Result) (why error) {
 	for _, r := range results {
 		switch {
-		case r.Reason == plan.Frozen:
+		case r.Reason == plan.Frozen, r.Reason == plan.Gone:
 		case r.Err == nil || r.Reason != "": // what was decided was known
 			return nil
 		case why == nil:
@@ -194,8 +206,9 @@ func unasked(results []factory.Result) (why error) {
 	return why
 }
 
-// nextTry returns when the first channel that failed is due again.
-func (s *service) nextTry() (time.Time, error) {
+// nextTry returns when the first of what failed is due again. What was due
+// before the cycle began is nothing that a cycle tries any more.
+func (s *service) nextTry(begun time.Time) (time.Time, error) {
 	failures, err := s.factory.Store.Failures()
 	if err != nil {
 		return time.Time{}, err
@@ -203,7 +216,7 @@ func (s *service) nextTry() (time.Time, error) {
 	var next time.Time
 	for _, f := range failures {
 		ch, err := s.factory.Channel(f.Channel)
-		if err != nil || ch.Frozen {
+		if err != nil || ch.Frozen || f.Next.Before(begun) {
 			continue // the state remembers channels that are followed no more
 		}
 		if next.IsZero() || f.Next.Before(next) {
@@ -218,6 +231,9 @@ func (s *service) measure(ctx context.Context, r factory.Result) {
 	if !r.Since.IsZero() {
 		m.Head(r.Channel, r.Rev, r.Since)
 	}
+	if r.Reason == plan.Gone || !r.Since.IsZero() {
+		m.Gone(r.Channel, r.Reason == plan.Gone)
+	}
 	built := metrics.Done
 	switch {
 	case r.Err != nil && ctx.Err() != nil && cutOff(ctx) == nil:
@@ -227,7 +243,7 @@ func (s *service) measure(ctx context.Context, r factory.Result) {
 		m.Failed(r.Channel, r.Failed)
 	case r.Reason == plan.NewCommit || r.Reason == plan.Backfill:
 		m.Published(r.Channel, r.Rev, time.Now())
-	case r.Rev != "" && r.Reason != plan.Waiting && r.Reason != plan.Frozen:
+	case r.Rev != "" && r.Reason != plan.Waiting && r.Reason != plan.Frozen && r.Reason != plan.Gone:
 		m.UpToDate(r.Channel, r.Rev)
 	}
 	if r.Action != plan.None {

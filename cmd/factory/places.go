@@ -15,18 +15,20 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/record"
 )
 
-// examineState opens the state as a cycle would.
+// examineState finds out whether a cycle could write the state, and reads it.
 func examineState(c config.Config) finding {
 	const check, advice = "state", "name another file with --state, or give this user the right to write it"
 	if _, err := os.Stat(c.State); errors.Is(err, fs.ErrNotExist) {
 		return judge(check, c.State+": not there, the first cycle makes it", tryWrite(filepath.Dir(c.State)), advice)
 	}
-	store, err := record.Open(c.State)
+	file, err := os.OpenFile(c.State, os.O_RDWR, 0)
+	if err != nil {
+		return judge(check, c.State, err, advice)
+	}
+	file.Close()
+	store, err := record.Snapshot(c.State) // a copy: a factory may be running, or about to start
 	if err == nil {
 		defer store.Close()
-	}
-	if locked := (*record.LockedError)(nil); errors.As(err, &locked) {
-		return finding{Check: check, OK: true, Detail: c.State + ": in use by a factory that is running"}
 	}
 	return judge(check, c.State, err, advice)
 }

@@ -148,9 +148,13 @@ func (a *app) factory(c config.Config) (*factory.Factory, error) {
 	if _, err := a.keychain(c.Publish); err != nil {
 		return nil, err
 	}
-	store, err := record.Open(c.State)
+	store, damaged, aside, err := record.OpenAnew(c.State)
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
+	}
+	if damaged != nil {
+		a.logger().Warn("the state file is damaged and was set aside: what is published is found again in the registries, the history is lost",
+			"state", c.State, "aside", aside, "damage", damaged.Err)
 	}
 	f, err := a.wire(c, store)
 	if err != nil {

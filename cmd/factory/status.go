@@ -25,6 +25,7 @@ type channelStatus struct {
 	UpToDate  bool             `json:"upToDate"`
 	Lag       *int64           `json:"lag"`
 	Failure   *failureStatus   `json:"failure"`
+	GoneSince *time.Time       `json:"goneSince"`
 }
 
 type publishedStatus struct {
@@ -51,9 +52,10 @@ published for it, and the last failure since. Reads the state file only; factory
 plan asks upstream and the registries.
 
 JSON: [{channel, head, published: {rev, image, digest, time}, upToDate, lag,
-failure: {error, count, time, next}}]; lag is the number of seconds from the
+failure: {error, count, time, next}, goneSince}]; lag is the number of seconds from the
 channel's move to its head until the image was published, or until now if it has not
-been. published, lag and failure are null where there is none.`,
+been; goneSince is when upstream was first seen to have no branch of the channel any
+more. published, lag, failure and goneSince are null where there is none.`,
 		Example: `  factory status
   factory status --output json | jq -r '.[] | select(.upToDate | not) | .channel'`,
 		Args: cobra.NoArgs,
@@ -112,7 +114,12 @@ func statusOf(store *record.Store, ch config.Channel, now time.Time) (channelSta
 	if p := newestOf(publications, ch.Name, head); p != nil {
 		s.Published = &publishedStatus{Rev: p.Rev, Image: p.Image, Digest: p.Digest, Time: p.Time.UTC()}
 	}
-	failure, err := store.Failure(ch.Name)
+	if since, err := store.Gone(ch.Name); err != nil {
+		return s, err
+	} else if !since.IsZero() {
+		s.GoneSince = &since
+	}
+	failure, err := foremost(store, ch.Name, s.Head)
 	if err != nil {
 		return s, err
 	}
@@ -155,6 +162,26 @@ func newestOf(publications []record.Publication, channel string, head *heads.Hea
 	return best
 }
 
+// foremost returns the failure of a channel that matters most: its head's, else
+// the last one. Nil when nothing of it has failed.
+func foremost(store *record.Store, channel, head string) (*record.Failure, error) {
+	all, err := store.Failures()
+	if err != nil {
+		return nil, err
+	}
+	var found *record.Failure
+	for i, f := range all {
+		switch {
+		case f.Channel != channel:
+		case head != "" && f.Rev == head:
+			return &all[i], nil
+		case found == nil || f.Time.After(found.Time):
+			found = &all[i]
+		}
+	}
+	return found, nil
+}
+
 func (a *app) statusTable(list []channelStatus) error {
 	rows := [][]string{{"CHANNEL", "HEAD", "PUBLISHED", "WHEN", "LAG", "STATE"}}
 	for _, s := range list {
@@ -168,6 +195,8 @@ func (a *app) statusTable(list []channelStatus) error {
 		switch {
 		case s.Failure != nil:
 			row[5] = fmt.Sprintf("failed %s, last %s: %s", plural(s.Failure.Count, "time"), humanize.Time(s.Failure.Time), s.Failure.Error)
+		case s.GoneSince != nil:
+			row[5] = "frozen: upstream has no such branch any more, seen " + humanize.Time(*s.GoneSince)
 		case s.UpToDate:
 			row[5] = "up to date"
 		}

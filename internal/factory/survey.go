@@ -85,7 +85,8 @@ func (f *Factory) dues(ctx context.Context, d due) (dues []due, concern []string
 	var unknown *heads.UnknownChannelError
 	switch {
 	case errors.As(err, &unknown) && known != nil:
-		return []due{f.gone(ctx, d, *known, err)}, nil, false
+		d = f.gone(ctx, d, *known, err)
+		return []due{d}, nil, d.job.Err == nil
 	case err == nil:
 		err = plausible(head.Commit, f.Now())
 	}

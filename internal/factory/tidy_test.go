@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/standin"
 )
@@ -43,11 +44,23 @@ func appendTo(t testing.TB, file, text string) {
 // forgiven fails the test if the state still tells of a failure.
 func (w *world) forgiven(channel string) {
 	w.t.Helper()
+	for _, failure := range w.failures() {
+		if failure.Channel == channel {
+			w.t.Errorf("all is well, and on record is still %+v", failure)
+		}
+	}
+}
+
+// failures are those on record.
+func (w *world) failures() []record.Failure {
+	w.t.Helper()
 	f := w.open()
 	defer f.Store.Close()
-	if failure, err := f.Store.Failure(channel); err != nil || failure != nil {
-		w.t.Errorf("all is well, and on record is still %+v, %v", failure, err)
+	failures, err := f.Store.Failures()
+	if err != nil {
+		w.t.Fatal(err)
 	}
+	return failures
 }
 
 func blobs(t testing.TB, layout string) []string {

@@ -74,16 +74,37 @@ func TestFrozenChannels(t *testing.T) {
 	w.expect(release+": build (new commit)", unstable+": build (new commit)")
 	tag := w.tag(0, release, "latest")
 
-	// The branch of a channel that was followed is gone: its life is over.
-	remove := w.upstream.Handle(func(rw http.ResponseWriter, r *http.Request) bool {
-		gone := strings.HasSuffix(r.URL.Path, "/branches/"+release)
-		if gone {
-			http.Error(rw, `{"message": "Branch not found"}`, http.StatusNotFound)
+	// A branch that is not found while the list of branches has it cannot be asked.
+	missing := w.upstream.Handle(notFound("/branches/" + release))
+	results := w.expect(release+": failed", unstable+": none (up to date)")
+	contains(t, "error", results[0].Error, release, "the list of branches has it")
+
+	// Nor is anything known while there is no list.
+	noList := w.upstream.Handle(func(rw http.ResponseWriter, r *http.Request) bool {
+		refuse := strings.Contains(r.URL.Path, "/matching-refs/heads/"+release)
+		if refuse {
+			rw.WriteHeader(http.StatusBadRequest)
 		}
-		return gone
+		return refuse
 	})
-	w.expect(release+": none (frozen)", unstable+": none (up to date)")
-	remove()
+	w.expect(release+": failed", unstable+": none (up to date)")
+	noList()
+
+	// The branch of a channel that was followed is gone from the list, too: its life
+	// is over, which nobody has said, so it is a warning.
+	unlisted := w.upstream.Handle(func(rw http.ResponseWriter, r *http.Request) bool {
+		list := strings.Contains(r.URL.Path, "/matching-refs/heads/"+release)
+		if list {
+			rw.Write([]byte("[]"))
+		}
+		return list
+	})
+	w.expect(release+": none (frozen, its branch is gone)", unstable+": none (up to date)")
+	contains(t, "the log", w.log.text(), "level=WARN", "upstream has no such branch any more", "channel="+release)
+	w.forgiven(release)
+	missing()
+	unlisted()
+	w.expect(release+": none (up to date)", unstable+": none (up to date)")
 
 	// So it is when the configuration says so; then nobody is asked.
 	w.config.Channels[0].Frozen = true
@@ -97,6 +118,17 @@ func TestFrozenChannels(t *testing.T) {
 	}
 	if got := w.tag(0, release, "latest"); got != tag {
 		t.Errorf("latest of the frozen channel went from %s to %s", tag, got)
+	}
+}
+
+// notFound answers 404 to paths with an end.
+func notFound(end string) func(http.ResponseWriter, *http.Request) bool {
+	return func(rw http.ResponseWriter, r *http.Request) bool {
+		found := strings.HasSuffix(r.URL.Path, end)
+		if found {
+			http.Error(rw, `{"message": "Not Found"}`, http.StatusNotFound)
+		}
+		return found
 	}
 }
 

@@ -82,6 +82,7 @@ func (m *Metrics) begin(channel string) {
 	m.heads.WithLabelValues(channel)
 	m.failures.WithLabelValues(channel)
 	m.failing.WithLabelValues(channel)
+	m.gone.WithLabelValues(channel)
 	m.lag.WithLabelValues(channel)
 	for _, r := range results {
 		m.builds.WithLabelValues(channel, string(r))
@@ -93,6 +94,7 @@ func (m *Metrics) drop(channel string) {
 	m.heads.DeletePartialMatch(labels)
 	m.failures.DeletePartialMatch(labels)
 	m.failing.DeletePartialMatch(labels)
+	m.gone.DeletePartialMatch(labels)
 	m.lag.DeletePartialMatch(labels)
 	m.publishedAt.DeletePartialMatch(labels)
 	m.builds.DeletePartialMatch(labels)
@@ -110,6 +112,16 @@ func (m *Metrics) Head(channel, rev string, since time.Time) {
 			m.heads.WithLabelValues(channel).Inc()
 		}
 		*s = state{rev: rev, since: since}
+	})
+}
+
+// Gone notes whether upstream has the channel's branch no more.
+func (m *Metrics) Gone(channel string, gone bool) {
+	m.with(channel, func(*state) {
+		m.gone.WithLabelValues(channel).Set(0)
+		if gone {
+			m.gone.WithLabelValues(channel).Set(1)
+		}
 	})
 }
 

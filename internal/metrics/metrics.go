@@ -48,6 +48,7 @@ type Metrics struct {
 	heads         *prometheus.CounterVec // by channel
 	failures      *prometheus.CounterVec // by channel
 	failing       *prometheus.GaugeVec   // by channel
+	gone          *prometheus.GaugeVec   // by channel
 	lag           *prometheus.HistogramVec
 	publishedAt   *prometheus.GaugeVec
 	builds        *prometheus.CounterVec   // by channel and result
@@ -81,6 +82,7 @@ func New(o Options) *Metrics {
 		heads:         counters("head_changes_total", "Commits that a channel moved to while it was followed.", "channel"),
 		failures:      counters("failures_total", "Tries of a channel that failed, whatever the step.", "channel"),
 		failing:       gauges("channel_failures", "Tries of the channel's head that failed in a row; 0 when it is well.", "channel"),
+		gone:          gauges("channel_gone", "1 while upstream has no branch of the channel any more, else 0.", "channel"),
 		lag:           histograms("publication_lag_seconds", "Time from a channel's move to a commit until its image was published.", lags, "channel"),
 		publishedAt:   gauges("channel_published_timestamp_seconds", "When an image of the channel was last published.", "channel"),
 		builds:        counters("builds_total", "Images that were to be built and published.", "channel", "result"),
@@ -92,7 +94,7 @@ func New(o Options) *Metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.channels, m.requests, m.heads, m.failures, m.failing, m.lag, m.publishedAt,
+		m.channels, m.requests, m.heads, m.failures, m.failing, m.gone, m.lag, m.publishedAt,
 		m.builds, m.buildDuration, m.layers, m.cycles, m.cycleDuration,
 		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
