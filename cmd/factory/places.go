@@ -18,19 +18,26 @@ import (
 // examineState finds out whether a cycle could write the state, and reads it.
 func examineState(c config.Config) finding {
 	const check, advice = "state", "name another file with --state, or give this user the right to write it"
-	if _, err := os.Stat(c.State); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(c.State); err != nil {
 		return judge(check, c.State+": not there, the first cycle makes it", tryWrite(filepath.Dir(c.State)), advice)
 	}
-	file, err := os.OpenFile(c.State, os.O_RDWR, 0)
-	if err != nil {
+	if err := canWrite(c.State); err != nil {
 		return judge(check, c.State, err, advice)
 	}
-	file.Close()
 	store, err := record.Snapshot(c.State) // a copy: a factory may be running, or about to start
 	if err == nil {
 		defer store.Close()
 	}
 	return judge(check, c.State, err, advice)
+}
+
+// canWrite tells why a file cannot be written, by opening it.
+func canWrite(file string) error {
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func examineDir(c config.Config) finding {

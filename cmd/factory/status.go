@@ -25,7 +25,7 @@ type channelStatus struct {
 	UpToDate  bool             `json:"upToDate"`
 	Lag       *int64           `json:"lag"`
 	Failure   *failureStatus   `json:"failure"`
-	GoneSince *time.Time       `json:"goneSince"`
+	GoneSince *time.Time       `json:"goneSince,omitempty"`
 }
 
 type publishedStatus struct {
@@ -54,8 +54,8 @@ plan asks upstream and the registries.
 JSON: [{channel, head, published: {rev, image, digest, time}, upToDate, lag,
 failure: {error, count, time, next}, goneSince}]; lag is the number of seconds from the
 channel's move to its head until the image was published, or until now if it has not
-been; goneSince is when upstream was first seen to have no branch of the channel any
-more. published, lag, failure and goneSince are null where there is none.`,
+been. published, lag and failure are null where there is none. goneSince is there
+only where upstream has no branch of the channel any more: when that was first seen.`,
 		Example: `  factory status
   factory status --output json | jq -r '.[] | select(.upToDate | not) | .channel'`,
 		Args: cobra.NoArgs,

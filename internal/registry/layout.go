@@ -339,12 +339,17 @@ func (l *layoutRepository) hasBlob(_ context.Context, digest v1.Hash, size int64
 	return err == nil && info.Mode().IsRegular() && info.Size() == size, err
 }
 
-// CanPush writes an empty file where blobs go, and removes it.
+// CanPush writes an empty file where blobs go, or where the first folder that
+// is not there yet will be made, and removes it.
 func (l *layoutRepository) CanPush(context.Context) error {
-	if err := l.begin(); err != nil {
-		return err
+	at := l.blobs()
+	for {
+		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		at = filepath.Dir(at)
 	}
-	f, err := l.create()
+	f, err := os.CreateTemp(at, ".can-push-*")
 	if err != nil {
 		return err
 	}
