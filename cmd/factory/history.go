@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/record"
@@ -70,7 +69,7 @@ func (a *app) history(o historyOptions) error {
 		if e.Error != "" {
 			what = "failed: " + e.Error
 		}
-		rows = append(rows, []string{humanize.Time(e.Time), e.Channel, dash(short(e.Rev)), what, e.Image})
+		rows = append(rows, []string{since(e.Time), e.Channel, dash(short(e.Rev)), what, e.Image})
 	}
 	return a.table(rows)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -11,6 +10,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/dustin/go-humanize"
 )
 
 // logger returns the log on stderr: above the progress bars where there are some.
@@ -93,21 +94,28 @@ func (h *forPeople) Handle(_ context.Context, r slog.Record) error {
 	case r.Level >= slog.LevelWarn:
 		message = paint(h.colour, yellow, "warning: "+message)
 	}
-	var details, problem string
+	var channel, rev, details, problem string
 	for _, attr := range attrs {
-		text := printable(attr.Value)
+		text := printable(attr)
 		switch attr.Key {
 		case "channel":
-			b.WriteString(paint(h.colour, bold, text) + " ")
+			channel = text
 		case "error":
 			problem = ": " + text
 		case "reason":
 			details += " (" + text + ")"
-		case "rev", "digest", "image":
+		case "rev":
+			rev = text
+		case "digest", "image":
 			details += " " + text
 		default:
 			details += " " + attr.Key + "=" + text
 		}
+	}
+	if channel != "" {
+		b.WriteString(paint(h.colour, bold, job(channel, rev)) + " ")
+	} else if rev != "" {
+		details = " " + rev + details
 	}
 	b.WriteString(message + details + problem + "\n")
 	h.mu.Lock()
@@ -135,9 +143,14 @@ func flatten(attrs []slog.Attr, group string, attr slog.Attr) []slog.Attr {
 }
 
 // printable is a value in short, and without what would move the cursor.
-func printable(v slog.Value) string {
+func printable(attr slog.Attr) string {
+	v := attr.Value
 	text := v.String()
 	switch v.Kind() {
+	case slog.KindInt64:
+		if attr.Key == "bytes" {
+			text = strings.ReplaceAll(humanize.IBytes(uint64(max(v.Int64(), 0))), " ", "")
+		}
 	case slog.KindDuration:
 		text = roughly(v.Duration())
 	case slog.KindTime:
@@ -147,19 +160,4 @@ func printable(v slog.Value) string {
 		return strconv.Quote(text)
 	}
 	return brief(text)
-}
-
-// roughly is a duration as people say it.
-func roughly(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(100 * time.Millisecond).String()
-	case d < time.Hour:
-		return strings.TrimSuffix(d.Round(time.Second).String(), "0s")
-	case d < 48*time.Hour:
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
-	}
-	return fmt.Sprintf("%d days", int(d.Round(time.Hour).Hours())/24)
 }

@@ -72,6 +72,11 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 			}
 			rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, strings.Join(j.Systems, " "), dash(strings.Join(j.Tags, " ")), strings.Join(j.Images, " ")})
 		}
+		if a.screen(a.stdout) != nil {
+			for i := range rows { // they are told by channel and commit, and too long
+				rows[i] = rows[i][:len(rows[i])-1]
+			}
+		}
 		err = a.table(rows)
 	}
 	if err != nil {

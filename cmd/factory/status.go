@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
@@ -187,16 +186,16 @@ func (a *app) statusTable(list []channelStatus) error {
 	for _, s := range list {
 		row := []string{s.Channel, dash(short(s.Head)), "-", "-", "-", "never published"}
 		if s.Published != nil {
-			row[2], row[3], row[5] = short(s.Published.Rev), humanize.Time(s.Published.Time), "behind"
+			row[2], row[3], row[5] = short(s.Published.Rev), since(s.Published.Time), "behind"
 		}
 		if s.Lag != nil {
 			row[4] = roughly(time.Duration(*s.Lag) * time.Second)
 		}
 		switch {
 		case s.Failure != nil:
-			row[5] = fmt.Sprintf("failed %s, last %s: %s", plural(s.Failure.Count, "time"), humanize.Time(s.Failure.Time), s.Failure.Error)
+			row[5] = fmt.Sprintf("failed %s, last %s: %s", plural(s.Failure.Count, "time"), since(s.Failure.Time), s.Failure.Error)
 		case s.GoneSince != nil:
-			row[5] = "frozen: upstream has no such branch any more, seen " + humanize.Time(*s.GoneSince)
+			row[5] = "frozen: upstream has no such branch any more, seen " + since(*s.GoneSince)
 		case s.UpToDate:
 			row[5] = "up to date"
 		}

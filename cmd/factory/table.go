@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -9,7 +10,7 @@ import (
 // table writes rows to stdout in aligned columns. On a terminal, what is long by
 // nature is shortened and the rest is broken into lines, so that it fits; elsewhere
 // every row is one line with everything in it.
-func (a *app) table(rows [][]string) error { return a.columns(rows, brief) }
+func (a *app) table(rows [][]string) error { return a.columns(rows, briefCell) }
 
 // facts is table for what people copy: nothing is shortened.
 func (a *app) facts(rows [][]string) error {
@@ -48,7 +49,8 @@ const (
 func layOut(rows [][]string, width int) string {
 	widths := columnWidths(rows)
 	if width > 0 {
-		squeeze(widths, width)
+		words := columnWidths(mapCells(rows, longestWord))
+		squeeze(widths, words, width)
 	}
 	var b strings.Builder
 	for _, row := range rows {
@@ -89,23 +91,29 @@ func columnWidths(rows [][]string) []int {
 	return widths
 }
 
-// squeeze takes from the widest columns until all of them fit.
-func squeeze(widths []int, width int) {
+// squeeze takes from the widest columns until all of them fit: first from those
+// that have no word as wide, so that words stay whole while they can.
+func squeeze(widths, words []int, width int) {
 	total := len(gap) * (len(widths) - 1)
 	for _, w := range widths {
 		total += w
 	}
-	for ; total > width; total-- {
-		widest := 0
-		for i, w := range widths {
-			if w > widths[widest] {
-				widest = i
+	for _, least := range []func(i int) int{
+		func(i int) int { return words[i] },
+		func(int) int { return narrowest },
+	} {
+		for ; total > width; total-- {
+			widest := -1
+			for i, w := range widths {
+				if w > least(i) && (widest < 0 || w > widths[widest]) {
+					widest = i
+				}
 			}
+			if widest < 0 {
+				break
+			}
+			widths[widest]--
 		}
-		if widths[widest] <= narrowest {
-			return
-		}
-		widths[widest]--
 	}
 }
 
@@ -124,10 +132,49 @@ func wrap(text string, width int) []string {
 		}
 		runes := []rune(word)
 		for len(runes) > width {
-			lines = append(lines, string(runes[:width]))
-			runes = runes[width:]
+			at := breakable(runes[:width])
+			lines = append(lines, string(runes[:at]))
+			runes = runes[at:]
 		}
 		line = string(runes)
 	}
 	return append(lines, line)
 }
+
+// breakable returns where to break a word that fills a line: behind the last of
+// what separates the parts of a name, if that is in its second half.
+func breakable(line []rune) int {
+	for i := len(line); i > len(line)/2; i-- {
+		if strings.ContainsRune("/:@-", line[i-1]) {
+			return i
+		}
+	}
+	return len(line)
+}
+
+func longestWord(text string) string {
+	longest := ""
+	for word := range strings.FieldsSeq(text) {
+		if utf8.RuneCountInString(word) > utf8.RuneCountInString(longest) {
+			longest = word
+		}
+	}
+	return longest
+}
+
+// briefCell is brief for what has a column of its own: the tag that is the commit
+// is in that of the commit, and digests are known as such.
+func briefCell(text string) string {
+	text = brief(text)
+	if rest, ok := strings.CutPrefix(text, "sha256:"); ok && len(rest) == briefDigits {
+		return rest
+	}
+	if cut := commitTag.FindStringIndex(text); cut != nil {
+		return text[:cut[0]]
+	}
+	return text
+}
+
+const briefDigits = 12
+
+var commitTag = regexp.MustCompile(`:[0-9a-f]{12}$`)
