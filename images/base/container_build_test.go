@@ -16,19 +16,9 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/containertest"
 )
 
-// The first is how the image is meant to be used. The arguments are what a test
+// How the image is meant to be used is in examples. The arguments are what a test
 // has to add: which image, and a binary cache.
 const (
-	twoStages = `ARG BASE
-FROM $BASE AS build
-ARG NIX_CONFIG
-COPY . src
-RUN nix-env -f src -iA myEnv && export-profile /dist
-FROM scratch
-COPY --from=build /dist /
-ENV PATH=/run/profile/bin
-RUN ["hello"]
-`
 	manySteps = `ARG BASE
 FROM $BASE
 ARG NIX_CONFIG
@@ -38,7 +28,7 @@ SHELL ["bash-tmate", "-c"]
 RUN nix-env -i jq | cat && test "$(command -v jq)" = /root/.nix-profile/bin/jq
 RUN ["export-profile", "/dist"]
 USER 1000
-RUN test "$(id -u) $PWD" = "1000 /root" && test "$(echo $(ls /dist/run/profile/bin))" = "hello jq"
+RUN test "$(id -u) $PWD" = "1000 /root" && test "$(echo $(ls /dist/nix/profile/bin))" = "hello jq"
 WORKDIR /tmp
 RUN chroot --version > version
 `
@@ -73,22 +63,30 @@ func (in inside) build(t *testing.T, dir string) (image string) {
 
 // testTwoStages builds images on the image.
 func (in inside) testTwoStages(t *testing.T) {
-	dir := project(t, twoStages)
-	image := in.build(t, dir) // fails unless RUN ["hello"] works
-	if r := in.engine.Run(t, image, containertest.Options{}, containertest.Command{Args: []string{"hello"}}); r.Code != 0 || r.Stdout != "Hello, world!\n" {
-		t.Errorf("hello in the final image: %+v", r)
+	example, err := os.ReadFile("../../examples/hello/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
 	}
+	dir := project(t, string(example)+"RUN [\"hello\"]\n")
+	image := in.build(t, dir) // fails unless RUN ["hello"] works
 	final := in.engine.Read(t, image)
+	for name, o := range map[string]containertest.Options{
+		"as it is": {}, "in a runtime with a /run of its own": {Tmpfs: []string{"/run"}},
+	} {
+		if r := in.engine.Run(t, image, o, containertest.Command{Args: final.Config.Cmd}); r.Code != 0 || r.Stdout != "Hello, world!\n" {
+			t.Errorf("the final image, %s: %q: %+v", name, final.Config.Cmd, r)
+		}
+	}
 	for _, problem := range finalProblems(final, in.closure(t, dir)) {
 		t.Errorf("final image: %s", problem)
 	}
-	if _, ok := final.Find("/run/profile/bin/hello"); !ok {
-		t.Error("final image: there is no /run/profile/bin/hello")
+	if _, ok := final.Find("/nix/profile/bin/hello"); !ok {
+		t.Error("final image: there is no /nix/profile/bin/hello")
 	}
 
 	t.Run("many steps", func(t *testing.T) {
 		c := in.engine.Read(t, in.build(t, project(t, manySteps)))
-		for _, want := range []string{"/dist/run/profile/bin/hello", "/root/.nix-profile", "/tmp/version"} {
+		for _, want := range []string{"/dist/nix/profile/bin/hello", "/root/.nix-profile", "/tmp/version"} {
 			if _, ok := c.Find(want); !ok {
 				t.Errorf("there is no %s", want)
 			}
@@ -146,11 +144,12 @@ func finalProblems(c containertest.Contents, closure map[string]int64) (problems
 			if _, ok := closure[f.Path]; !ok && strings.Count(f.Path, "/") == 3 {
 				problem("%s is not needed", f.Path)
 			}
-		case f.Mode.Type() == fs.ModeSymlink && strings.HasPrefix(f.Path, "/run/profile/"):
+		case f.Path == "/run/profile" && f.Target == "../nix/profile":
+		case f.Mode.Type() == fs.ModeSymlink && strings.HasPrefix(f.Path, "/nix/profile/"):
 			if _, ok := c.Find(f.Target); !ok || !strings.HasPrefix(f.Target, "/nix/store/") {
 				problem("%s leads to %s", f.Path, f.Target)
 			}
-		case f.Mode.IsDir() && (slices.Contains([]string{"/nix", "/nix/store", "/run", "/run/profile"}, f.Path) || strings.HasPrefix(f.Path, "/run/profile/")):
+		case f.Mode.IsDir() && (slices.Contains([]string{"/nix", "/nix/store", "/run", "/nix/profile"}, f.Path) || strings.HasPrefix(f.Path, "/nix/profile/")):
 		case ofBuilder(f):
 		default:
 			problem("%s has no business here", f.Path)
@@ -167,7 +166,7 @@ func TestFinalProblems(t *testing.T) {
 	good := []containertest.File{
 		{Path: "/etc", Mode: fs.ModeDir}, {Path: "/etc/hosts"}, {Path: "/nix", Mode: fs.ModeDir}, {Path: "/nix/store", Mode: fs.ModeDir},
 		{Path: "/nix/store/a", Mode: fs.ModeDir}, {Path: "/nix/store/a/f"}, {Path: "/nix/store/b"},
-		{Path: "/run", Mode: fs.ModeDir}, {Path: "/run/profile", Mode: fs.ModeDir}, {Path: "/run/profile/f", Mode: fs.ModeSymlink, Target: "/nix/store/a/f"},
+		{Path: "/run", Mode: fs.ModeDir}, {Path: "/nix/profile", Mode: fs.ModeDir}, {Path: "/nix/profile/f", Mode: fs.ModeSymlink, Target: "/nix/store/a/f"},
 	}
 	for _, tt := range []struct {
 		name    string
@@ -182,8 +181,8 @@ func TestFinalProblems(t *testing.T) {
 		{"a store path too many", "", containertest.File{Path: "/nix/store/c"}, 100, []string{"/nix/store/c is not needed"}},
 		{"another store path", "/nix/store/b", containertest.File{Path: "/nix/store/c"}, 100, []string{"/nix/store/b is missing", "/nix/store/c is not needed"}},
 		{"the database", "", containertest.File{Path: "/nix/var", Mode: fs.ModeDir}, 100, []string{"/nix/var has no business here"}},
-		{"a link that leads nowhere", "/nix/store/a/f", containertest.File{Path: "/sys", Mode: fs.ModeDir}, 100, []string{"/run/profile/f leads to /nix/store/a/f"}},
-		{"a copy", "", containertest.File{Path: "/run/profile/g"}, 100, []string{"/run/profile/g has no business here"}},
+		{"a link that leads nowhere", "/nix/store/a/f", containertest.File{Path: "/sys", Mode: fs.ModeDir}, 100, []string{"/nix/profile/f leads to /nix/store/a/f"}},
+		{"a copy", "", containertest.File{Path: "/nix/profile/g"}, 100, []string{"/nix/profile/g has no business here"}},
 		{"a user's file", "", containertest.File{Path: "/etc/passwd"}, 100, []string{"/etc/passwd has no business here"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
-// ownScripts are the programs that are no package's.
-var ownScripts = []string{"bash-tmate", "export-profile", "start-tmate"}
+// ownScripts are the programs that are no package's, or start one of those.
+var ownScripts = []string{"bash-tmate", "cachix", "export-profile", "nix", "start-tmate"}
 
 // testContents is about the image itself, then about the first look around in it.
 func (in inside) testContents(t *testing.T) {
@@ -31,15 +31,18 @@ func (in inside) testContents(t *testing.T) {
 	runChecks(t, in.engine.Start(t, in.image, containertest.Options{}), containertest.Command{}, in.contentChecks())
 }
 
-// testProfileLinks: /run/profile has real folders only, and links to files that are there.
+// testProfileLinks: /nix/profile has real folders only, and links to files that are there.
 func (in inside) testProfileLinks(t *testing.T) {
 	var scripts []string
 	links := 0
-	for _, f := range in.contents.Below("/run/profile") {
+	for _, f := range in.contents.Below("/nix/profile") {
 		switch f.Mode.Type() {
 		case fs.ModeDir:
 		case fs.ModeSymlink:
 			links++
+			if strings.HasPrefix(f.Path, "/nix/profile/bin/nix-") && f.Target == "nix" {
+				continue
+			}
 			if _, err := nix.ParseStorePath(strings.Join(strings.Split(f.Target, "/")[:4], "/")); err != nil {
 				t.Errorf("%s leads to %s", f.Path, f.Target)
 			} else if target, ok := in.contents.Find(f.Target); !ok || target.Mode.IsDir() {
@@ -96,7 +99,7 @@ var certificateLinks = []string{
 func (in inside) testFolders(t *testing.T) {
 	modes := map[string]fs.FileMode{
 		"/bin": 0o755, "/etc": 0o755, "/home": 0o755, "/nix": 0o755, "/nix/store": 0o755, "/nix/var/nix/db": 0o755,
-		"/nix/var/nix/profiles": 0o755, "/root": 0o711, "/run": 0o755, "/run/profile": 0o755, "/run/profile/bin": 0o755,
+		"/nix/var/nix/profiles": 0o755, "/nix/store/.links": 0o755, "/root": 0o755, "/run": 0o755, "/nix/profile": 0o755, "/nix/profile/bin": 0o755,
 		"/tmp": fs.ModeSticky | 0o777, "/usr/bin": 0o755, "/var/tmp": fs.ModeSticky | 0o777,
 	}
 	for _, name := range slices.Sorted(maps.Keys(modes)) {
@@ -112,7 +115,8 @@ func (in inside) testFolders(t *testing.T) {
 			inside = append(inside, f.Path)
 		}
 	}
-	if diff := cmp.Diff([]string{"/nix/var/nix/db/db.sqlite", "/nix/var/nix/db/schema"}, inside); diff != "" {
+	const channels = "/nix/var/nix/profiles/per-user"
+	if diff := cmp.Diff([]string{channels, channels + "/root", channels + "/root/channels", "/nix/var/nix/db/db.sqlite", "/nix/var/nix/db/schema"}, inside); diff != "" {
 		t.Errorf("in folders that are otherwise empty (-want +got):\n%s", diff)
 	}
 	for _, f := range in.contents.Files {
@@ -123,22 +127,26 @@ func (in inside) testFolders(t *testing.T) {
 }
 
 func (in inside) contentChecks() []check {
-	const profiles = "/root/.nix-profile/bin:/nix/var/nix/profiles/default/bin:/run/profile/bin"
+	const profiles = "/root/.nix-profile/bin:/nix/var/nix/profiles/default/bin:/nix/profile/bin"
 	const searchPath = profiles + ":/usr/local/bin:/usr/bin:/bin"
 	return []check{
-		{name: "who and where", script: `id -u; id -un; pwd; echo "$HOME $USER"`, want: "0\nroot\n/root\n/root root"},
-		{name: "modes", script: `stat -c '%a %u:%g %F' /tmp /var/tmp /root /run/profile /etc`,
-			want: "1777 0:0 directory\n1777 0:0 directory\n711 0:0 directory\n755 0:0 directory\n755 0:0 directory"},
+		{name: "who and where", script: `id -u; id -un; pwd; echo "$HOME $USER"`, want: "0\nroot\n/root\n/root "},
+		{name: "modes", script: `stat -c '%a %u:%g %F' /tmp /var/tmp /root /nix/profile /etc`,
+			want: "1777 0:0 directory\n1777 0:0 directory\n755 0:0 directory\n755 0:0 directory\n755 0:0 directory"},
 		{
 			name:   "tmp is for everybody",
 			script: `touch /tmp/a /var/tmp/a; chroot --userspec=1000:1000 / sh -ec 'touch /tmp/b /var/tmp/b; rm -f /tmp/a 2>/dev/null || echo kept'`,
 			want:   "kept",
 		},
 		{name: "default profile", script: `readlink /root/.nix-profile; test ! -e /root/.nix-profile && ls -A /nix/var/nix/profiles`,
-			want: "/nix/var/nix/profiles/default"},
+			want: "/nix/var/nix/profiles/default\nper-user"},
+		{name: "where the tools were before", script: `readlink /run/profile; PATH=/run/profile/bin; jq -n 1`, want: "../nix/profile\n1"},
+		{name: "programs by absolute paths", script: `/bin/echo a; echo b | /bin/cat; /usr/bin/mkfifo /tmp/fifo && test -p /tmp/fifo
+			printf '#!/bin/bash\nx=(c); echo ${x[0]}\n' > /tmp/array; chmod +x /tmp/array; /tmp/array`, want: "a\nb\nc"},
+		{name: "a name for shells that one types into", script: `echo 'echo $USER' | bash --rcfile /etc/bashrc -i 2>/dev/null; bash -lc 'echo $USER'`, want: "root\nroot"},
 		{name: "search path", script: `echo "$PATH"`, want: searchPath},
-		{name: "search path of a login shell", script: `env -i /run/profile/bin/bash -lc 'echo "$PATH"; command -v nix; echo "$NIX_PATH"'`,
-			like: `^` + profiles + `.*\n/run/profile/bin/nix\nnixpkgs=/nix/store/\S+-nixpkgs-src$`},
+		{name: "search path of a login shell", script: `env -i /nix/profile/bin/bash -lc 'echo "$PATH"; command -v nix; echo "$NIX_PATH"'`,
+			like: `^` + profiles + `.*\n/nix/profile/bin/nix\nnixpkgs=/nix/store/\S+-nixpkgs-src$`},
 		{name: "a login shell keeps the search path", script: `bash -lc 'echo "$PATH"'`, want: searchPath},
 		{name: "bin/sh", script: `/bin/sh -c 'echo "$0 $1"' a b`, want: "a b"},
 		{

@@ -28,23 +28,23 @@ func (in inside) testInstall(t *testing.T) {
 		{name: "export of the result of a build", script: `
 			cd /tmp; nix build nixpkgs#motd; export-profile /tmp/result-root ./result
 			path=$(readlink result); ls /tmp/result-root/nix/store > /tmp/exported; ` + differ + `
-			chroot /tmp/result-root /run/profile/bin/motd`, want: "built where it is wanted"},
+			chroot /tmp/result-root /nix/profile/bin/motd`, want: "built where it is wanted"},
 		{name: "export of a store path", script: `
 			path=$(nix-build --no-out-link '<nixpkgs>' -A jq); export-profile /tmp/path-root $path
 			ls /tmp/path-root/nix/store > /tmp/exported; ` + differ + `
-			echo '{"a":1}' | chroot /tmp/path-root /run/profile/bin/jq .a; ls -d /tmp/path-root/nix/store/*-nix-* 2>/dev/null || echo nothing else`, want: "1\nnothing else"},
+			echo '{"a":1}' | chroot /tmp/path-root /nix/profile/bin/jq .a; ls -d /tmp/path-root/nix/store/*-nix-* 2>/dev/null || echo nothing else`, want: "1\nnothing else"},
 		{name: "export of another profile", script: `
 			nix profile install --profile /tmp/profile nixpkgs#zstd; export-profile --profile /tmp/profile /tmp/profile-root
-			echo packed | chroot /tmp/profile-root /run/profile/bin/zstd | zstdcat; test -e /root/.nix-profile || echo nothing is installed`, want: "packed\nnothing is installed"},
+			echo packed | chroot /tmp/profile-root /nix/profile/bin/zstd | zstdcat; test -e /root/.nix-profile || echo nothing is installed`, want: "packed\nnothing is installed"},
 		{name: "export with a shell, env and certificates", script: `
 			nix-build --no-out-link -E 'with import <nixpkgs> { }; buildEnv { name = "e"; paths = [ bashInteractive coreutils cacert hello ]; }' > /tmp/e
 			export-profile /tmp/shell-root $(cat /tmp/e)
 			printf '#!/usr/bin/env sh\nhello\ntest -s /etc/ssl/certs/ca-bundle.crt && echo certificates\n' > /tmp/shell-root/script; chmod +x /tmp/shell-root/script
-			PATH=/run/profile/bin /run/profile/bin/chroot /tmp/shell-root /script; ls /tmp/shell-root`, want: "Hello, world!\ncertificates\nbin\netc\nnix\nrun\nscript\nusr"},
+			PATH=/nix/profile/bin /nix/profile/bin/chroot /tmp/shell-root /script; ls /tmp/shell-root`, want: "Hello, world!\ncertificates\nbin\netc\nnix\nrun\nscript\nusr"},
 		{name: "shells", script: `
 			nix-shell -p hello --run 'echo $BASH'
 			nix shell nixpkgs#hello -c hello
-			nix run nixpkgs#hello; command -v hello || echo not installed`, want: "/run/profile/bin/bash\nHello, world!\nHello, world!\nnot installed"},
+			nix run nixpkgs#hello; command -v hello || echo not installed`, want: "/nix/profile/bin/bash\nHello, world!\nHello, world!\nnot installed"},
 	})
 	runChecks(t, c, containertest.Command{}, []check{
 		{name: "install by attribute", script: `nix-env -iA nixpkgs.hello; hello`, want: "Hello, world!"},
@@ -55,14 +55,14 @@ func (in inside) testInstall(t *testing.T) {
 		{
 			name:   "the base is there",
 			script: `for p in nix-store nix git curl jq cachix attic export-profile bash ssh; do command -v $p; done | sort | uniq -c | wc -l; command -v nix-store hello`,
-			want:   "10\n/run/profile/bin/nix-store\n/root/.nix-profile/bin/hello",
+			want:   "10\n/nix/profile/bin/nix-store\n/root/.nix-profile/bin/hello",
 		},
 		{
 			name:   "install by name",
 			script: `nix-env -i less; command -v less hello`,
 			want:   "/root/.nix-profile/bin/less\n/root/.nix-profile/bin/hello",
 		},
-		{name: "removal", script: `nix-env -e less; command -v less hello`, want: "/run/profile/bin/less\n/root/.nix-profile/bin/hello"},
+		{name: "removal", script: `nix-env -e less; command -v less hello`, want: "/nix/profile/bin/less\n/root/.nix-profile/bin/hello"},
 		{
 			name:   "garbage collection keeps both",
 			script: `nix-collect-garbage -d > /dev/null 2>&1; hello; git --version | cut -d' ' -f1; nix-store --verify --check-contents && echo whole`,

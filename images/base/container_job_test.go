@@ -53,6 +53,10 @@ func (in inside) testJob(t *testing.T) {
 	if r := c.Exec(t, step); r.Code != 0 || r.Stdout != "Hello, world!\nHello, world!\n" {
 		t.Errorf("step.sh: %+v", r)
 	}
+	runChecks(t, c, containertest.Command{WorkDir: "/__w/repo/repo"}, []check{
+		{name: "install by attribute", script: `nix-env -iA nixpkgs.jq; command -v jq`, want: "/root/.nix-profile/bin/jq"},
+		{name: "with a HOME that is not there", script: `HOME=/nowhere/home nix-env -iA nixpkgs.jq; HOME=/nowhere/home2 nix-env -qaP jq`, like: `^nixpkgs\.jq +jq-`},
+	})
 	if _, err := os.Stat(filepath.Join(work, "repo/repo/dist/nix/store")); err != nil {
 		t.Errorf("what the step has made: %v", err)
 	}
@@ -70,7 +74,7 @@ func workspace(t *testing.T) (dir string) {
 	}
 	for name, text := range map[string]string{
 		"repo/repo/default.nix": myEnv,
-		"_temp/step.sh":         "hello\nexport-profile dist\nchroot dist /run/profile/bin/hello\n",
+		"_temp/step.sh":         "hello\nexport-profile dist\nchroot dist /nix/profile/bin/hello\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

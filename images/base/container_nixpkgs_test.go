@@ -71,7 +71,7 @@ func (in inside) nixpkgsChecks(address, flakes string) []check {
 		},
 		{
 			name:   "install of what is there already",
-			script: `nix-env -iA nixpkgs.jq; command -v jq; export-profile /tmp/exported; echo '{}' | chroot /tmp/exported /run/profile/bin/jq -c .; nix-env -e jq`,
+			script: `nix-env -iA nixpkgs.jq; command -v jq; export-profile /tmp/exported; echo '{}' | chroot /tmp/exported /nix/profile/bin/jq -c .; nix-env -e jq`,
 			want:   "/root/.nix-profile/bin/jq\n{}",
 		},
 	}

@@ -69,13 +69,13 @@ func (in inside) testDamaged(t *testing.T) {
 		{name: "without roots everything but what runs is garbage",
 			script: `mv /nix/var/nix/gcroots/factory /tmp/; test $(nix-store --gc --print-dead | wc -l) -gt 20; mv /tmp/factory /nix/var/nix/gcroots/; nix-store --gc --print-dead`},
 		{name: "a path that is gone", script: `
-			nix-store --delete --ignore-liveness $(readlink -f /run/profile/bin/attic | cut -d/ -f1-4) > /dev/null 2>&1
+			nix-store --delete --ignore-liveness $(readlink -f /nix/profile/bin/attic | cut -d/ -f1-4) > /dev/null 2>&1
 			nix path-info --all | grep -c attic || true
-			nix-store --check-validity $(readlink /run/profile/bin/attic | cut -d/ -f1-4) 2>/dev/null || echo not valid`, want: "0\nnot valid"},
+			nix-store --check-validity $(readlink /nix/profile/bin/attic | cut -d/ -f1-4) 2>/dev/null || echo not valid`, want: "0\nnot valid"},
 		{
 			name:   "a changed file",
-			script: `f=$(readlink -f /run/profile/bin/cachix); chmod u+w $f; echo >> $f; ` + verify + `nix-store --verify --check-contents 2>/dev/null || echo $?`,
-			like:   `^path '/nix/store/cachix-[0-9.]+' was modified! expected hash .*(\n.*)?\n1$`,
+			script: `f=$(readlink -f /nix/profile/bin/curl); chmod u+w $f; echo >> $f; ` + verify + `nix-store --verify --check-contents 2>/dev/null || echo $?`,
+			like:   `^path '/nix/store/curl-[0-9.]+' was modified! expected hash .*(\n.*)?\n1$`,
 		},
 		{name: "a database that is cut off", code: 1, script: `truncate -s 20000 /nix/var/nix/db/db.sqlite; nix-store --verify`},
 	}

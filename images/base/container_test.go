@@ -49,6 +49,8 @@ func TestContainers(t *testing.T) {
 			t.Run("contents", in.testContents)
 			t.Run("tools", in.testTools)
 			t.Run("other users", in.testUsers)
+			t.Run("nothing to write to", in.testReadOnly)
+			t.Run("something over run", in.testCoveredRun)
 			t.Run("nixpkgs without a network", in.testNixpkgs)
 			t.Run("store", in.testStore)
 			t.Run("damaged", in.testDamaged)

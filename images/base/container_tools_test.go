@@ -23,7 +23,7 @@ var toolChecks = []check{
 		like:   `^ls \(GNU coreutils\).*\na b 1970-01-01$`,
 	},
 	{name: "findutils", script: `cd /etc/nix; find . -name 'nix.*' | xargs -n 1 basename`, want: "nix.conf"},
-	{name: "nss-cacert", script: `test "$(readlink -f /run/profile/etc/ssl/certs/ca-bundle.crt)" = "$(readlink -f "$NIX_SSL_CERT_FILE")"`},
+	{name: "nss-cacert", script: `test "$(readlink -f /nix/profile/etc/ssl/certs/ca-bundle.crt)" = "$(readlink -f "$NIX_SSL_CERT_FILE")"`},
 	{name: "gnutar", script: `cd /tmp; echo 1 > f; tar -czf f.tgz f; tar -xzOf f.tgz`, want: "1"},
 	{name: "gzip", script: `echo packed | gzip | gunzip; echo packed | gzip | zcat`, want: "packed\npacked"},
 	{name: "cachix", script: `cachix --version`, like: `^cachix [0-9.]+ \(a stand-in`},
@@ -64,10 +64,10 @@ var toolChecks = []check{
 // ownChecks are about the scripts of the image.
 var ownChecks = []check{
 	{name: "they are scripts of this image", script: `for p in export-profile start-tmate bash-tmate; do command -v $p; $p --help | head -n 1; done`,
-		want: "/run/profile/bin/export-profile\nusage: export-profile [--profile P] ROOT [STORE-PATH…]\n" +
-			"/run/profile/bin/start-tmate\nusage: start-tmate [maxIdle]\n/run/profile/bin/bash-tmate\nusage: bash-tmate [argument of bash]…"},
+		want: "/nix/profile/bin/export-profile\nusage: export-profile [--profile P] ROOT [STORE-PATH…]\n" +
+			"/nix/profile/bin/start-tmate\nusage: start-tmate [maxIdle]\n/nix/profile/bin/bash-tmate\nusage: bash-tmate [argument of bash]…"},
 	{name: "bash-tmate does what bash does", script: `bash-tmate -c true; bash-tmate -c 'echo "$0 $1"' a b`, want: "a b"},
-	{name: "bash-tmate keeps the exit code", script: `mkdir /tmp/bin; printf '#!/bin/sh\nshift; exec /run/profile/bin/timeout 1 "$@"\n' > /tmp/bin/timeout; chmod +x /tmp/bin/timeout
+	{name: "bash-tmate keeps the exit code", script: `mkdir /tmp/bin; printf '#!/bin/sh\nshift; exec /nix/profile/bin/timeout 1 "$@"\n' > /tmp/bin/timeout; chmod +x /tmp/bin/timeout
 		PATH=/tmp/bin:$PATH bash-tmate -c 'exit 7' 2> /tmp/said || echo $?
 		grep -o "bash-tmate: exit code 7, opening a session" /tmp/said; grep -o "tmate's server was not reached" /tmp/said`,
 		want: "7\nbash-tmate: exit code 7, opening a session\ntmate's server was not reached"},
@@ -96,7 +96,7 @@ func (in inside) testTools(t *testing.T) {
 	if diff := cmp.Diff(checked, names); diff != "" {
 		t.Errorf("tools that are checked, and those of the image (-checked +image):\n%s", diff)
 	}
-	if out := must(t, c, containertest.Command{}, `for f in /run/profile/bin/*; do test -x "$f" || echo "$f"; done; ls /run/profile/bin | wc -l`); len(out) != 1 {
+	if out := must(t, c, containertest.Command{}, `for f in /nix/profile/bin/*; do test -x "$f" || echo "$f"; done; ls /nix/profile/bin | wc -l`); len(out) != 1 {
 		t.Errorf("these cannot be run: %q", out)
 	}
 }

@@ -16,10 +16,10 @@ func TestExportFindsProfile(t *testing.T) {
 			nix-env -p /nix/var/nix/profiles/per-user/root/profile -i ./hello`
 		foreign = `mkdir -p /github/home; chown 1001:1001 /github/home`
 		// what "nix config show" says since 2.20, and "nix show-config" before
-		newXDG = `printf '#!/bin/sh\n[ "$*" = "--extra-experimental-features nix-command config show use-xdg-base-directories" ] && echo true\n' > /run/profile/bin/nix
-			chmod +x /run/profile/bin/nix`
-		oldXDG = `printf '#!/bin/sh\n[ "$3" = show-config ] && printf "use-sqlite-wal = true\nuse-xdg-base-directories = true\n"\n' > /run/profile/bin/nix
-			chmod +x /run/profile/bin/nix`
+		newXDG = `printf '#!/bin/sh\n[ "$*" = "--extra-experimental-features nix-command config show use-xdg-base-directories" ] && echo true\n' > /nix/profile/bin/nix
+			chmod +x /nix/profile/bin/nix`
+		oldXDG = `printf '#!/bin/sh\n[ "$3" = show-config ] && printf "use-sqlite-wal = true\nuse-xdg-base-directories = true\n"\n' > /nix/profile/bin/nix
+			chmod +x /nix/profile/bin/nix`
 		twoLinks = `mkdir -p ~/.local/state/nix
 			nix-env -p /proj/xdg -i ./hello; ln -s /proj/xdg ~/.local/state/nix/profile
 			nix-env -p /proj/home -i ./tools; ln -s /proj/home ~/.nix-profile`
@@ -87,7 +87,7 @@ func TestExportFindsProfile(t *testing.T) {
 			if r.code != 0 {
 				t.Fatalf("exit code %d\n%s", r.code, r.stderr)
 			}
-			entries, err := os.ReadDir(filepath.Join(s.root, "out/dist/run/profile/bin"))
+			entries, err := os.ReadDir(filepath.Join(s.root, "out/dist/nix/profile/bin"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -85,15 +85,15 @@ func TestExportWhatWasInstalled(t *testing.T) {
 		"/etc/", "/etc/hello/", "/etc/hello/volume -> " + s.storePath("hello") + "/etc/hello/volume",
 		"/nix/", "/nix/store/",
 		s.storePath("greeting"), s.storePath("hello"), s.storePath("tools"), manifest, profile,
-		"/run/", "/run/profile/", "/run/profile/bin/",
-		"/run/profile/bin/env -> " + tools + "env",
-		"/run/profile/bin/hello -> " + tools + "hello",
-		"/run/profile/bin/multi -> " + tools + "multi",
-		"/run/profile/bin/sh -> " + tools + "sh",
-		"/run/profile/etc/", "/run/profile/etc/hello/",
-		"/run/profile/etc/hello/volume -> " + s.storePath("hello") + "/etc/hello/volume",
-		"/run/profile/share/", "/run/profile/share/doc/", "/run/profile/share/doc/hello/",
-		"/run/profile/share/doc/hello/read me.txt -> " + s.storePath("hello") + "/share/doc/hello/read me.txt",
+		"/run/", "/run/profile -> ../nix/profile", "/nix/profile/", "/nix/profile/bin/",
+		"/nix/profile/bin/env -> " + tools + "env",
+		"/nix/profile/bin/hello -> " + tools + "hello",
+		"/nix/profile/bin/multi -> " + tools + "multi",
+		"/nix/profile/bin/sh -> " + tools + "sh",
+		"/nix/profile/etc/", "/nix/profile/etc/hello/",
+		"/nix/profile/etc/hello/volume -> " + s.storePath("hello") + "/etc/hello/volume",
+		"/nix/profile/share/", "/nix/profile/share/doc/", "/nix/profile/share/doc/hello/",
+		"/nix/profile/share/doc/hello/read me.txt -> " + s.storePath("hello") + "/share/doc/hello/read me.txt",
 		"/usr/", "/usr/bin/", "/usr/bin/env -> " + tools + "env",
 	})
 	if diff := cmp.Diff(before, s.tree("nix/store")); diff != "" {
@@ -102,7 +102,7 @@ func TestExportWhatWasInstalled(t *testing.T) {
 	s.must(`nix-store --verify --check-contents`)
 	s.checkStore("/dist")
 
-	for name, mode := range map[string]fs.FileMode{"dist": 0o755, "dist/run/profile": 0o755, "dist/nix/store": 0o755} {
+	for name, mode := range map[string]fs.FileMode{"dist": 0o755, "dist/nix/profile": 0o755, "dist/nix/store": 0o755} {
 		info, err := os.Stat(filepath.Join(s.root, name))
 		if err != nil {
 			t.Fatal(err)
@@ -133,7 +133,7 @@ func TestExportedProgramsRun(t *testing.T) {
 	got := s.must(`
 		cd /dist; rm bin/sh; mkdir -p lib lib64 work
 		for d in usr bin lib lib64; do mkdir -p $d; mount --rbind /$d $d; done
-		PATH=/run/profile/bin:/bin /usr/sbin/chroot /dist /bin/sh -c hello`)
+		PATH=/nix/profile/bin:/bin /usr/sbin/chroot /dist /bin/sh -c hello`)
 	if got != "Hello" {
 		t.Errorf("hello says %q, want Hello", got)
 	}
@@ -169,7 +169,7 @@ func TestExportCopiesBetweenFileSystems(t *testing.T) {
 func TestExportCopiesWhereLinksAreForbidden(t *testing.T) {
 	s := newSandbox(t)
 	// as with fs.protected_hardlinks and a file of somebody else's, after the first files
-	s.write("run/profile/bin/cp", `#!/bin/sh
+	s.write("nix/profile/bin/cp", `#!/bin/sh
 case "$*" in
 *--link*) mkdir "$4/half"; chmod 555 "$4/half"; echo "cp: Operation not permitted" >&2; exit 1 ;;
 esac
@@ -188,18 +188,18 @@ func TestExportWalksProfiles(t *testing.T) {
 	odd := s.storePath("odd")
 	s.checkTree("dist", []string{
 		"/", "/nix/", "/nix/store/", odd, s.storePath("greeting"),
-		"/run/", "/run/profile/",
-		"/run/profile/.hidden/",
-		"/run/profile/.hidden/up/",
-		"/run/profile/.hidden/up/loop -> " + odd + "/include/loop",
-		"/run/profile/bin/",
-		"/run/profile/bin/* -> " + odd + "/bin/*",
-		"/run/profile/bin/new\nline -> " + odd + "/bin/new\nline",
-		"/run/profile/bin/outside -> " + odd + "/bin/outside",
-		"/run/profile/bin/outside-folder -> " + odd + "/bin/outside-folder",
-		"/run/profile/include/",
-		"/run/profile/include/loop -> " + odd + "/include/loop",
-		"/run/profile/lib/", "/run/profile/lib/greeting -> " + s.storePath("greeting") + "/lib/greeting",
+		"/run/", "/run/profile -> ../nix/profile", "/nix/profile/",
+		"/nix/profile/.hidden/",
+		"/nix/profile/.hidden/up/",
+		"/nix/profile/.hidden/up/loop -> " + odd + "/include/loop",
+		"/nix/profile/bin/",
+		"/nix/profile/bin/* -> " + odd + "/bin/*",
+		"/nix/profile/bin/new\nline -> " + odd + "/bin/new\nline",
+		"/nix/profile/bin/outside -> " + odd + "/bin/outside",
+		"/nix/profile/bin/outside-folder -> " + odd + "/bin/outside-folder",
+		"/nix/profile/include/",
+		"/nix/profile/include/loop -> " + odd + "/include/loop",
+		"/nix/profile/lib/", "/nix/profile/lib/greeting -> " + s.storePath("greeting") + "/lib/greeting",
 	})
 }
 
@@ -207,7 +207,7 @@ func TestExportStorePaths(t *testing.T) {
 	tests := []struct {
 		name, script string
 		want         []string // store paths, besides those of a profile
-		files        string   // of run/profile, in one line
+		files        string   // of nix/profile, in one line
 	}{
 		{"a store path", `export-profile /dist $(readlink hello)`, []string{"hello", "greeting"}, "bin etc share"},
 		{"a link to one", `ln -s hello result; export-profile /dist ./result`, []string{"hello", "greeting"}, "bin etc share"},
@@ -238,8 +238,8 @@ func TestExportStorePaths(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("store paths (-want +got):\n%s", diff)
 			}
-			if files := s.must(`cd /dist/run/profile 2>/dev/null && echo * || true`); files != tt.files && files != "*" {
-				t.Errorf("run/profile has %q, want %q", files, tt.files)
+			if files := s.must(`cd /dist/nix/profile 2>/dev/null && echo * || true`); files != tt.files && files != "*" {
+				t.Errorf("nix/profile has %q, want %q", files, tt.files)
 			}
 		})
 	}
@@ -270,11 +270,11 @@ func TestExportPlaces(t *testing.T) {
 			s.checkTree(tt.at, []string{
 				"/", "/etc/", "/etc/hello/", "/etc/hello/volume -> " + hello + "/etc/hello/volume",
 				"/nix/", "/nix/store/", hello, s.storePath("greeting"),
-				"/run/", "/run/profile/",
-				"/run/profile/bin/", "/run/profile/bin/hello -> " + hello + "/bin/hello",
-				"/run/profile/etc/", "/run/profile/etc/hello/", "/run/profile/etc/hello/volume -> " + hello + "/etc/hello/volume",
-				"/run/profile/share/", "/run/profile/share/doc/", "/run/profile/share/doc/hello/",
-				"/run/profile/share/doc/hello/read me.txt -> " + hello + "/share/doc/hello/read me.txt",
+				"/run/", "/run/profile -> ../nix/profile", "/nix/profile/",
+				"/nix/profile/bin/", "/nix/profile/bin/hello -> " + hello + "/bin/hello",
+				"/nix/profile/etc/", "/nix/profile/etc/hello/", "/nix/profile/etc/hello/volume -> " + hello + "/etc/hello/volume",
+				"/nix/profile/share/", "/nix/profile/share/doc/", "/nix/profile/share/doc/hello/",
+				"/nix/profile/share/doc/hello/read me.txt -> " + hello + "/share/doc/hello/read me.txt",
 			})
 		})
 	}
@@ -306,7 +306,7 @@ func TestExportInterrupted(t *testing.T) {
 			s := newSandbox(t)
 			s.must(`mkdir /empty; mkfifo copying`)
 			// copies, says so, and is not done before the test is
-			s.write("run/profile/bin/cp", `#!/bin/bash
+			s.write("nix/profile/bin/cp", `#!/bin/bash
 /bin/cp "$@"
 exec >/proj/copying
 echo copied
@@ -344,7 +344,7 @@ exec sleep 1000
 // Processes are started for folders, not for files.
 func TestExportManyFiles(t *testing.T) {
 	s := newSandbox(t)
-	s.write("run/profile/bin/ln", `#!/bin/sh
+	s.write("nix/profile/bin/ln", `#!/bin/sh
 echo >> /proj/calls
 exec /bin/ln "$@"
 `)
@@ -353,7 +353,7 @@ exec /bin/ln "$@"
 		(cd many/share/few; seq 400 | xargs touch)
 		(cd many/share/lots; seq 1600 | xargs touch)
 		export-profile /dist $(nix-store --add many)`)
-	if got := s.must(`find /dist/run/profile/share -type l | wc -l`); got != "2000" {
+	if got := s.must(`find /dist/nix/profile/share -type l | wc -l`); got != "2000" {
 		t.Errorf("%s links, want 2000", got)
 	}
 	if got := s.must(`wc -l < calls`); got != "2" && got != "3" {

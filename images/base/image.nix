@@ -74,22 +74,27 @@ let
     inherit attr;
     inherit (package) drvPath;
     name = package.pname or (builtins.parseDrvName package.name).name;
-    version = package.version or (builtins.parseDrvName package.name).version;
+    version = version package;
     path = package.outPath;
     output = package.outputName or "out";
   };
+
+  version = package: package.version or (builtins.parseDrvName package.name).version;
 
   tools = lib.concatMap find wanted;
   missing = lib.filter (attr: !(has attr)) (map (t: t.attr) wanted);
   byAttr = builtins.listToAttrs (map (tool: { name = tool.attr; value = tool.path; }) tools);
   has = attr: byAttr ? ${attr};
 
+  # Where the tools are linked. Some runtimes mount something over /run, so it is a link to this.
+  own = "/nix/profile";
+
   # The user's profiles come first. HOME may belong to somebody else in a CI job, so they are
   # named by their absolute paths. The last three are where people COPY programs to.
   profiles = [
     "/root/.nix-profile"
     "/nix/var/nix/profiles/default"
-    "/run/profile"
+    own
   ];
   path = lib.concatMapStringsSep ":" (profile: "${profile}/bin") profiles + ":/usr/local/bin:/usr/bin:/bin";
 
@@ -103,14 +108,35 @@ let
   loader = loaders.${system} or (throw "image.nix: there are no images for the system ${system}");
   ownLoader = "${lib.getLib pkgs.stdenv.cc.libc}/lib/${baseNameOf loader}";
 
+  # A script that starts a program of a tool for whoever calls it.
+  started = attr: ''
+    #!/bin/bash
+    program=${byAttr.${attr}}/bin/''${0##*/}
+    . /nix/var/nix/factory/any-user.sh
+    exec -a "$0" "$program" "$@"
+  '';
+  nixCommands = [
+    "build"
+    "channel"
+    "collect-garbage"
+    "copy-closure"
+    "daemon"
+    "env"
+    "hash"
+    "instantiate"
+    "prefetch-url"
+    "shell"
+    "store"
+  ];
+
   variables = {
     NIX_PATH = "nixpkgs=${source}";
     NIX_SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
     # for programs with other ideas of where certificates are
     SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
     # nix-shell would otherwise build a bash of its own
-    NIX_BUILD_SHELL = "/run/profile/bin/bash";
-    PAGER = "/run/profile/bin/${if has "less" then "less" else "cat"}";
+    NIX_BUILD_SHELL = "${own}/bin/bash";
+    PAGER = "${own}/bin/${if has "less" then "less" else "cat"}";
     MANPATH = lib.concatMapStringsSep ":" (profile: "${profile}/share/man") profiles;
   }
   # nix-ld takes these from the environment. LD_LIBRARY_PATH would reach every program,
@@ -123,27 +149,49 @@ let
     ];
   };
 
-  # The flake registry's nixpkgs. Nix takes a store path for a flake as it is only when its
-  # name is "source"; a tree of another name is copied into the store first. The entry is for
-  # a bare "nixpkgs": "nixpkgs/nixos-unstable" asks for another tree.
-  pinned =
-    flake "nixpkgs" (
-      {
-        type = "path";
-        path = sourceAlias;
-        inherit rev;
-      }
-      // lib.optionalAttrs (lastModified != "") { lastModified = builtins.fromJSON lastModified; }
-      // lib.optionalAttrs (narHash != "" && sourceAlias != source) { inherit narHash; }
-    )
-    // {
-      exact = true;
-    };
+  # What a bare "nixpkgs" is to flakes: this commit, found in the store without a request, and
+  # by a name that is good elsewhere too, for a lock file keeps it. No one entry does that in
+  # all versions of Nix. Up to 2.19 they look in the store for whatever has all attributes of a
+  # lock. Since 2.26 they do that for an input that says it is final, as Nix itself does in lock
+  # files; to a version that does not know the attribute the whole registry would be void.
+  # Between them a path is all that is found in the store, and lock files get that path.
+  # "nixpkgs/nixos-unstable" asks for another tree: hence exact.
+  commit = github "NixOS" "nixpkgs" // { inherit rev; } // known;
+  final = commit // {
+    __final = true;
+  };
+  # Nix takes a store path for a flake as it is only when its name is "source"; a tree of
+  # another name is copied into the store first.
+  folder = {
+    type = "path";
+    path = sourceAlias;
+    inherit rev;
+  }
+  // known;
+  known =
+    lib.optionalAttrs (lastModified != "") { lastModified = builtins.fromJSON lastModified; }
+    // lib.optionalAttrs (narHash != "" && sourceAlias != source) { inherit narHash; };
+  exactly = to: flake "nixpkgs" to // { exact = true; };
+  isKnown = known ? narHash && known ? lastModified;
+  nixIs = builtins.compareVersions (version pkgs.nix);
+  finalWorks = isKnown && nixIs "2.26" >= 0;
+
+  # The registry of this machine. From 2.34 on it counts on command lines only, not in lock
+  # files, so that there a path does, and no attribute of Nix's own is needed.
+  pinned = exactly (
+    if isKnown && nixIs "2.20" < 0 then
+      commit
+    else if finalWorks && nixIs "2.34" < 0 then
+      final
+    else
+      folder
+  );
 
   # The global registry. Nix reads it before it looks at the entry above, even for a name that
   # is pinned there, and downloads it for that; without a network it gives up. So the image has
-  # one of its own, with the names that flakes commonly leave to the registry.
-  wellKnown = [
+  # one of its own, with the names that flakes commonly leave to the registry. Newer versions
+  # ask it alone for the inputs of a flake.
+  wellKnown = lib.optional finalWorks (exactly final) ++ [
     (flake "nixpkgs" (github "NixOS" "nixpkgs" // { ref = channel; }))
     (flake "disko" (github "nix-community" "disko"))
     (flake "fenix" (github "nix-community" "fenix"))
@@ -182,15 +230,15 @@ in
 builtins.seq loader {
   inherit tools missing;
 
+  # HOME and USER are not set here: a value of the image's would be the wrong one for every user
+  # but root. Runtimes take HOME from /etc/passwd for the user they start; the programs that
+  # want a USER are started with one.
   env = variables // {
     PATH = path;
-    # Docker leaves it unset, and both cachix and scripts that load a profile want it. HOME is
-    # not set here: every runtime takes it from /etc/passwd for the user it starts, and a value
-    # of the image's would be the wrong one for every user but root.
-    USER = "root";
   };
 
   files = {
+    "${own}/bin/nix" = started "nix";
     "/etc/nix/registry.json" = registry [ pinned ];
     "/etc/nix/flake-registry.json" = registry wellKnown;
     "/etc/os-release" = ''
@@ -207,12 +255,20 @@ builtins.seq loader {
     "/etc/profile.d/nix.sh" = lib.concatMapStrings (name: ''
       export ${name}="''${${name}-${variables.${name}}}"
     '') (builtins.attrNames variables);
-  };
+  }
+  // lib.optionalAttrs (has "cachix") { "${own}/bin/cachix" = started "cachix"; };
 
   links = {
     # straight into the store: some runtimes mount something over /run
     "/bin/sh" = "${byAttr.bashInteractive}/bin/sh";
     "/usr/bin/env" = "${byAttr.coreutils}/bin/env";
+    # CI services start these, and scripts name their shell so
+    "/bin/bash" = "${byAttr.bashInteractive}/bin/bash";
+    "/bin/cat" = "${byAttr.coreutils}/bin/cat";
+    "/bin/echo" = "${byAttr.coreutils}/bin/echo";
+    "/usr/bin/mkfifo" = "${byAttr.coreutils}/bin/mkfifo";
+    # relative, for builders that look into an image from outside of it
+    "/run/profile" = "..${own}";
     ${loader} = if has "nix-ld" then "${byAttr.nix-ld}/libexec/nix-ld" else ownLoader;
 
     "/etc/ssl/certs/ca-bundle.crt" = certificates;
@@ -223,18 +279,31 @@ builtins.seq loader {
     # Every version of Nix uses the profile this leads to. It does not exist until something
     # is installed, so the default profile starts empty.
     "/root/.nix-profile" = "/nix/var/nix/profiles/default";
-    # nix-env -iA nixpkgs.hello
-    "/root/.nix-defexpr/nixpkgs" = source;
+    # nix-env -iA nixpkgs.hello. What Nix makes for a user who has no expressions yet leads to
+    # root's channels. They are a link, which nix-channel can replace.
+    "/nix/var/nix/profiles/per-user/root/channels" = "/nix/var/nix/factory/channels";
+    "/nix/var/nix/factory/channels/nixpkgs" = source;
     # Nix makes this link only together with the folder, which is there already
     "/nix/var/nix/gcroots/profiles" = "/nix/var/nix/profiles";
-  };
+  }
+  // builtins.listToAttrs (
+    map (name: {
+      name = "${own}/bin/nix-${name}";
+      value = "nix";
+    }) nixCommands
+  );
 
   directories = {
     "/dev" = "0755";
     "/home" = "0755";
-    "/nix/var/nix/profiles" = "0755";
+    # Nix wants to make these whenever it opens the store, and not every user can
+    "/nix/store/.links" = "0755";
+    "/nix/var/log/nix/drvs" = "0755";
+    "/nix/var/nix/gcroots/per-user" = "0755";
+    "/nix/var/nix/profiles/per-user" = "0755";
+    "/nix/var/nix/temproots" = "0755";
     "/proc" = "0555";
-    "/root" = "0711"; # where a container starts, also one of another user
+    "/root" = "0755"; # where a container starts, also one of another user
     "/sys" = "0555";
     "/tmp" = "1777";
     "/usr/local/bin" = "0755";
@@ -242,11 +311,12 @@ builtins.seq loader {
     "/var/tmp" = "1777";
   };
 
-  # of files in rootfs, where a checkout keeps only the executable bit
   modes = {
-    "/etc/shadow" = "0640";
-  };
+    "/etc/shadow" = "0640"; # a checkout keeps only the executable bit
+    "${own}/bin/nix" = "0755";
+  }
+  // lib.optionalAttrs (has "cachix") { "${own}/bin/cachix" = "0755"; };
 
-  cmd = [ "/run/profile/bin/bash" ];
+  cmd = [ "${own}/bin/bash" ];
   workdir = "/root";
 }

@@ -3,6 +3,8 @@ package base_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,29 +122,38 @@ func checkSettings(t *testing.T, set toolset.Toolset, args toolset.Args, paths m
 	certificates := paths["cacert"] + bundle
 	wantLinks := map[string]string{
 		"/bin/sh":                            paths["bashInteractive"] + "/bin/sh",
+		"/bin/bash":                          paths["bashInteractive"] + "/bin/bash",
+		"/bin/cat":                           paths["coreutils"] + "/bin/cat",
+		"/bin/echo":                          paths["coreutils"] + "/bin/echo",
 		"/usr/bin/env":                       paths["coreutils"] + "/bin/env",
+		"/usr/bin/mkfifo":                    paths["coreutils"] + "/bin/mkfifo",
+		"/run/profile":                       "../nix/profile",
 		loader:                               paths["nix-ld"] + "/libexec/nix-ld",
 		"/etc/ssl/certs/ca-bundle.crt":       certificates,
 		"/etc/ssl/certs/ca-certificates.crt": certificates,
 		"/etc/ssl/cert.pem":                  certificates,
 		"/etc/pki/tls/certs/ca-bundle.crt":   certificates,
 		"/root/.nix-profile":                 "/nix/var/nix/profiles/default",
-		"/root/.nix-defexpr/nixpkgs":         args.Source.String(),
 		"/nix/var/nix/gcroots/profiles":      "/nix/var/nix/profiles",
+
+		"/nix/var/nix/profiles/per-user/root/channels": "/nix/var/nix/factory/channels",
+		"/nix/var/nix/factory/channels/nixpkgs":        args.Source.String(),
+	}
+	for _, name := range []string{"build", "channel", "collect-garbage", "copy-closure", "daemon", "env", "hash", "instantiate", "prefetch-url", "shell", "store"} {
+		wantLinks["/nix/profile/bin/nix-"+name] = "nix"
 	}
 	if diff := cmp.Diff(wantLinks, set.Links); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)
 	}
-	const profiles = "/root/.nix-profile/%:/nix/var/nix/profiles/default/%:/run/profile/%"
+	const profiles = "/root/.nix-profile/%:/nix/var/nix/profiles/default/%:/nix/profile/%"
 	wantEnv := map[string]string{
 		"PATH":              strings.ReplaceAll(profiles, "%", "bin") + ":/usr/local/bin:/usr/bin:/bin",
 		"MANPATH":           strings.ReplaceAll(profiles, "%", "share/man"),
 		"NIX_PATH":          "nixpkgs=" + args.Source.String(),
 		"NIX_SSL_CERT_FILE": bundle,
 		"SSL_CERT_FILE":     bundle,
-		"NIX_BUILD_SHELL":   "/run/profile/bin/bash",
-		"PAGER":             "/run/profile/bin/less",
-		"USER":              "root",
+		"NIX_BUILD_SHELL":   "/nix/profile/bin/bash",
+		"PAGER":             "/nix/profile/bin/less",
 	}
 	for _, name := range []string{"NIX_LD", "NIX_LD_LIBRARY_PATH"} {
 		value := set.Env[name]
@@ -157,12 +168,12 @@ func checkSettings(t *testing.T, set toolset.Toolset, args toolset.Args, paths m
 	if diff := cmp.Diff(wantEnv, set.Env); diff != "" {
 		t.Errorf("env (-want +got):\n%s", diff)
 	}
-	for name, mode := range map[string]string{"/tmp": "1777", "/var/tmp": "1777", "/root": "0711"} {
+	for name, mode := range map[string]string{"/tmp": "1777", "/var/tmp": "1777", "/root": "0755", "/nix/store/.links": "0755"} {
 		if set.Directories[name] != mode {
 			t.Errorf("%s has mode %q, want %q", name, set.Directories[name], mode)
 		}
 	}
-	if diff := cmp.Diff([]string{"/run/profile/bin/bash"}, set.Cmd); diff != "" || set.WorkDir != "/root" {
+	if diff := cmp.Diff([]string{"/nix/profile/bin/bash"}, set.Cmd); diff != "" || set.WorkDir != "/root" {
 		t.Errorf("cmd %q in %q", set.Cmd, set.WorkDir)
 	}
 }
@@ -219,7 +230,7 @@ func TestImageOfOtherNixpkgs(t *testing.T) {
 			for _, attr := range tt.missing {
 				switch attr {
 				case "less":
-					if set.Env["PAGER"] != "/run/profile/bin/cat" {
+					if set.Env["PAGER"] != "/nix/profile/bin/cat" {
 						t.Errorf("PAGER=%s without less", set.Env["PAGER"])
 					}
 				case "nix-ld":
@@ -270,8 +281,10 @@ END
 	for _, name := range []string{"/etc/nix/registry.json", "/etc/nix/flake-registry.json"} {
 		s.write(name, set.Files[name])
 	}
-	s.must(`mkdir ~/.nix-defexpr locked
-		ln -s ` + set.Links["/root/.nix-defexpr/nixpkgs"] + ` ~/.nix-defexpr/nixpkgs
+	const channels = "/nix/var/nix/profiles/per-user/root/channels"
+	s.must(`mkdir -p locked /nix/var/nix/profiles/per-user/root ` + set.Links[channels] + `
+		ln -s ` + set.Links[channels] + ` ` + channels + `
+		ln -s ` + set.Links[set.Links[channels]+"/nixpkgs"] + ` ` + channels + `/nixpkgs
 		cat > locked/flake.nix <<'END'
 { inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable"; outputs = { self, nixpkgs }: { inherit (nixpkgs) tree; }; }
 END
@@ -292,7 +305,7 @@ END`)
 		// none of these has copied the tree
 		{`ls -d /nix/store/*-source`, alias},
 		{`nix eval --raw path:/proj/locked#tree`, alias},
-		{`nix registry list | grep flake:nixpkgs | cut -d'?' -f1`, "system flake:nixpkgs path:" + alias + "\nglobal flake:nixpkgs github:NixOS/nixpkgs/" + testChannel},
+		{`nix registry list | grep flake:nixpkgs | cut -d'?' -f1`, "system flake:nixpkgs github:NixOS/nixpkgs/" + rev + "\nglobal flake:nixpkgs github:NixOS/nixpkgs/" + testChannel},
 		{`nix registry list | grep flake-utils`, "global flake:flake-utils github:numtide/flake-utils"},
 	} {
 		r := s.do(tt.run, "NIX_PATH="+set.Env["NIX_PATH"])
@@ -302,22 +315,77 @@ END`)
 	}
 }
 
-func TestImageRegistryWithoutAlias(t *testing.T) {
+// What a bare nixpkgs is to flakes, by the version of the image's Nix.
+func TestImageRegistries(t *testing.T) {
 	_, rev, dir := miniature(t)
 	args := arguments(t, dir, "x86_64-linux", rev)
-	args.SourceAlias = args.Source
-	set, err := evaluate(t, args)
-	if err != nil {
-		t.Fatal(err)
+	known := map[string]any{"rev": rev, "lastModified": 1700000000.0, "narHash": args.NarHash.SRI()}
+	with := func(attributes map[string]any) map[string]any {
+		all := maps.Clone(known)
+		maps.Copy(all, attributes)
+		return all
 	}
+	commit := with(map[string]any{"type": "github", "owner": "NixOS", "repo": "nixpkgs"})
+	final := with(map[string]any{"type": "github", "owner": "NixOS", "repo": "nixpkgs", "__final": true})
+	folder := with(map[string]any{"type": "path", "path": args.SourceAlias.String()})
+	branch := map[string]any{"type": "github", "owner": "NixOS", "repo": "nixpkgs", "ref": testChannel}
+	unsure := map[string]any{"type": "path", "path": args.Source.String(), "rev": rev, "lastModified": 1700000000.0}
+	tests := []struct {
+		nix         string
+		alias       bool // there is a store path named source
+		own, global []entry
+	}{
+		{"2.8.0", true, []entry{{true, commit}}, []entry{{false, branch}}},
+		{"2.19.9", true, []entry{{true, commit}}, []entry{{false, branch}}},
+		{"2.20.0", true, []entry{{true, folder}}, []entry{{false, branch}}},
+		{"2.26.3", true, []entry{{true, final}}, []entry{{true, final}, {false, branch}}},
+		{"2.34.8", true, []entry{{true, folder}}, []entry{{true, final}, {false, branch}}},
+		{"3.0pre1", true, []entry{{true, folder}}, []entry{{true, final}, {false, branch}}},
+		{"2.8.0", false, []entry{{true, unsure}}, []entry{{false, branch}}},
+		{"2.34.8", false, []entry{{true, unsure}}, []entry{{false, branch}}},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.nix, tt.alias), func(t *testing.T) {
+			args := args
+			args.Nixpkgs = wrap(t, dir, `pkgs // { nix = pkgs.nix // { version = "`+tt.nix+`"; }; }`)
+			if !tt.alias {
+				args.SourceAlias = args.Source
+			}
+			set, err := evaluate(t, args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.own, entries(t, set.Files["/etc/nix/registry.json"])); diff != "" {
+				t.Errorf("registry.json (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.global, entries(t, set.Files["/etc/nix/flake-registry.json"])); diff != "" {
+				t.Errorf("flake-registry.json (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// An entry is one of a flake registry, for nixpkgs.
+type entry struct {
+	Exact bool
+	To    map[string]any
+}
+
+func entries(t *testing.T, text string) (found []entry) {
+	t.Helper()
 	var registry struct {
-		Flakes []struct{ To map[string]any }
+		Flakes []struct {
+			entry
+			From struct{ ID string }
+		}
 	}
-	if err := json.Unmarshal([]byte(set.Files["/etc/nix/registry.json"]), &registry); err != nil {
+	if err := json.Unmarshal([]byte(text), &registry); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"type": "path", "path": args.Source.String(), "rev": rev, "lastModified": 1700000000.0}
-	if diff := cmp.Diff(want, registry.Flakes[0].To); diff != "" {
-		t.Errorf("registry entry (-want +got):\n%s", diff)
+	for _, f := range registry.Flakes {
+		if f.From.ID == "nixpkgs" {
+			found = append(found, f.entry)
+		}
 	}
+	return found
 }

@@ -20,7 +20,7 @@ func TestShellcheck(t *testing.T) {
 	if err != nil || len(scripts) != 3 {
 		t.Fatalf("bin has %q, %v", scripts, err)
 	}
-	for _, args := range [][]string{append([]string{"--severity=style"}, scripts...), {"--shell=sh", "rootfs/etc/profile"}} {
+	for _, args := range [][]string{append([]string{"--severity=style"}, scripts...), {"--shell=sh", "rootfs/etc/profile", "rootfs/etc/bashrc"}, {"rootfs/nix/var/nix/factory/any-user.sh"}} {
 		if out, err := exec.Command(shellcheck, args...).CombinedOutput(); err != nil {
 			t.Errorf("shellcheck %q: %v\n%s", args, err, out)
 		}
@@ -100,7 +100,7 @@ func TestUsers(t *testing.T) {
 func TestFilesOfEtc(t *testing.T) {
 	s := newSandbox(t)
 	for _, tt := range []struct{ run, want string }{
-		{`getent passwd root`, "root:x:0:0:System administrator:/root:/run/profile/bin/bash"},
+		{`getent passwd root`, "root:x:0:0:System administrator:/root:/bin/bash"},
 		{`getent passwd nixbld64 | cut -d: -f1,3,4`, "nixbld64:30064:30000"},
 		{`getent group nogroup`, "nogroup:x:65534:"},
 		{`getent hosts localhost | tr -s ' '`, "::1 localhost ip6-localhost ip6-loopback"},
@@ -132,12 +132,12 @@ func TestLoginShell(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newSandbox(t)
-	s.must(`mkdir -p /etc/profile.d; ln -s /usr/bin/env /usr/bin/true /run/profile/bin/ 2>/dev/null || true`)
+	s.must(`mkdir -p /etc/profile.d; ln -s /usr/bin/env /usr/bin/true /nix/profile/bin/ 2>/dev/null || true`)
 	s.write("etc/profile.d/nix.sh", set.Files["/etc/profile.d/nix.sh"])
 	tests := []struct{ name, run, want string }{
 		{"PATH", `env -i HOME=/home/dev PATH=/usr/bin:/bin bash -lc 'echo $PATH'`,
-			"/home/dev/.nix-profile/bin:/nix/var/nix/profiles/default/bin:/run/profile/bin:/usr/bin:/bin"},
-		{"the PATH of the image stays", `env -i HOME=/root PATH=/mine:/run/profile/bin:/bin bash -lc 'echo $PATH'`, "/mine:/run/profile/bin:/bin"},
+			"/home/dev/.nix-profile/bin:/nix/var/nix/profiles/default/bin:/nix/profile/bin:/usr/bin:/bin"},
+		{"the PATH of the image stays", `env -i HOME=/root PATH=/mine:/nix/profile/bin:/bin bash -lc 'echo $PATH'`, "/mine:/nix/profile/bin:/bin"},
 		{"variables", `env -i HOME=/root bash -lc 'echo $NIX_PATH $NIX_LD $SSL_CERT_FILE'`,
 			set.Env["NIX_PATH"] + " " + set.Env["NIX_LD"] + " " + set.Env["SSL_CERT_FILE"]},
 		{"variables that are set stay", `env -i HOME=/root NIX_PATH=mine NIX_SSL_CERT_FILE= bash -lc 'echo "$NIX_PATH-$NIX_SSL_CERT_FILE-"'`, "mine--"},

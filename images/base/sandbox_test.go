@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,9 +120,20 @@ func scratch() string {
 	return memory
 }
 
-// newSandbox returns a sandbox whose store has the packages of packages.nix. It
-// lacks the folders named.
-func newSandbox(t *testing.T, without ...string) sandbox {
+// newSandbox returns a sandbox whose store has the packages of packages.nix.
+func newSandbox(t *testing.T) sandbox {
+	t.Helper()
+	return copySandbox(t, ".")
+}
+
+// toolSandbox returns a sandbox that has the scripts and no store.
+func toolSandbox(t *testing.T) sandbox {
+	t.Helper()
+	return copySandbox(t, "proj", "tmp", "root", "home", "nix/profile", "usr", "dev", "proc", "etc")
+}
+
+// copySandbox makes a sandbox of some of the template's folders.
+func copySandbox(t *testing.T, folders ...string) sandbox {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("makes containers")
@@ -145,17 +155,9 @@ func newSandbox(t *testing.T, without ...string) sandbox {
 	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(s.root, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(filepath.Join(template.dir, "root"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-a", "-t", s.root}
-	for _, e := range entries {
-		if !slices.Contains(without, e.Name()) {
-			args = append(args, filepath.Join(template.dir, "root", e.Name()))
-		}
-	}
-	if out, err := exec.Command("cp", args...).CombinedOutput(); err != nil {
+	cmd := exec.Command("cp", append([]string{"-a", "--parents", "-t", s.root}, folders...)...)
+	cmd.Dir = filepath.Join(template.dir, "root")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v\n%s", err, out)
 	}
 	return s
@@ -166,7 +168,7 @@ func makeTemplate(dir string) error {
 		return err
 	}
 	root := filepath.Join(dir, "root")
-	for _, d := range []string{"proj", "tmp", "root", "home", "run/profile/bin", "nix/store", "nix/var/nix", "usr", "dev", "proc"} {
+	for _, d := range []string{"proj", "tmp", "root", "home", "nix/profile/bin", "nix/store", "nix/var/nix", "usr", "dev", "proc"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return err
 		}
@@ -178,12 +180,12 @@ func makeTemplate(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Symlink(bash, filepath.Join(root, "run/profile/bin/bash")); err != nil {
+	if err := os.Symlink(bash, filepath.Join(root, "nix/profile/bin/bash")); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
 		{"rootfs/etc", filepath.Join(root, "etc")},
-		{"bin/.", filepath.Join(root, "run/profile/bin")},
+		{"bin/.", filepath.Join(root, "nix/profile/bin")},
 		{"testdata/packages.nix", filepath.Join(root, "proj")},
 	} {
 		if out, err := exec.Command("cp", "-a", args[0], args[1]).CombinedOutput(); err != nil {
@@ -226,7 +228,7 @@ func (s sandbox) must(script string, env ...string) string {
 func run(ctx context.Context, root string, env []string, started func(*os.Process), argv ...string) result {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", argv...)
 	cmd.Env = append([]string{
-		"PATH=/root/.nix-profile/bin:/nix/var/nix/profiles/default/bin:/run/profile/bin:/usr/bin:/bin",
+		"PATH=/root/.nix-profile/bin:/nix/var/nix/profiles/default/bin:/nix/profile/bin:/usr/bin:/bin",
 		"HOME=/root", "USER=root",
 		"NIX_CONFIG=substituters =\ngc-reserved-space = 0",
 		enterVariable + "=" + root,

@@ -33,9 +33,9 @@ esac
 // newTmateSandbox has a tmate that reports so many clients, and no time passes in it.
 func newTmateSandbox(t *testing.T, clients ...string) sandbox {
 	t.Helper()
-	s := newSandbox(t, "nix")
-	s.write("run/profile/bin/tmate", tmateStandIn)
-	s.write("run/profile/bin/sleep", "#!/bin/sh\necho sleep \"$*\" >> /proj/calls\n")
+	s := toolSandbox(t)
+	s.write("nix/profile/bin/tmate", tmateStandIn)
+	s.write("nix/profile/bin/sleep", "#!/bin/sh\necho sleep \"$*\" >> /proj/calls\n")
 	s.write("proj/clients", strings.Join(append(clients, ""), "\n"))
 	return s
 }
@@ -118,12 +118,12 @@ func TestStartTmateFails(t *testing.T) {
 		{"not a number", `start-tmate soon`, 2, []string{"not 'soon'", "usage: start-tmate [maxIdle]"}},
 		{"no time at all", `start-tmate 0`, 2, []string{"not '0'"}},
 		{"too many arguments", `start-tmate 1 2`, 2, []string{"not '1 2'"}},
-		{"no tmate", `PATH=/nowhere /run/profile/bin/start-tmate`, 1, []string{"there is no tmate in this image", "NIXPKGS_ALLOW_INSECURE=1"}},
+		{"no tmate", `PATH=/nowhere /nix/profile/bin/start-tmate`, 1, []string{"there is no tmate in this image", "NIXPKGS_ALLOW_INSECURE=1"}},
 		{"tmate does not start", `touch broken; start-tmate`, 1, []string{"tmate: no terminal", "tmate does not start"}},
 		{"server out of reach", `touch unreachable; mkfifo never
-			printf '#!/bin/sh\n[ "$1" = 30 ] || exit 99\nshift; exec /bin/timeout 0.1 "$@"\n' > /run/profile/bin/timeout; chmod +x /run/profile/bin/timeout
+			printf '#!/bin/sh\n[ "$1" = 30 ] || exit 99\nshift; exec /bin/timeout 0.1 "$@"\n' > /nix/profile/bin/timeout; chmod +x /nix/profile/bin/timeout
 			start-tmate`, 1, []string{"was not reached within 30 s", "ssh.tmate.io", ".tmate.conf"}},
-		{"interrupted", `printf '#!/bin/sh\nkill -TERM $PPID\n' > /run/profile/bin/sleep; start-tmate`, 143, nil},
+		{"interrupted", `printf '#!/bin/sh\nkill -TERM $PPID\n' > /nix/profile/bin/sleep; start-tmate`, 143, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -200,7 +200,7 @@ func TestBashTmateSession(t *testing.T) {
 }
 
 func TestTmateHelp(t *testing.T) {
-	s := newSandbox(t, "nix")
+	s := toolSandbox(t)
 	for _, tt := range []struct{ run, want string }{
 		{"start-tmate --help", "usage: start-tmate [maxIdle]\n"},
 		{"start-tmate -h", "usage: start-tmate [maxIdle]\n"},

@@ -201,7 +201,7 @@ func (r root) against(below []v1.Descriptor, env []string) []error {
 			add("%s is missing", name)
 		}
 	}
-	for _, name := range []string{"/bin/sh", "/usr/bin/env", "/run/profile/bin/nix"} {
+	for _, name := range []string{"/bin/sh", "/usr/bin/env", "/nix/profile/bin/nix"} {
 		if _, ok := r.links[name]; !ok && !r.files[name] {
 			add("%s is missing", path.Clean(name))
 		}

@@ -71,7 +71,7 @@ func good(t *testing.T) sample {
 		files: []layers.File{
 			{Path: "/etc/passwd", Mode: 0o644}, {Path: image.InventoryPath, Mode: 0o644}, {Path: "/nix/var/nix/db/schema", Mode: 0o644},
 			{Path: "/bin/sh", Target: tool.Path.String()}, {Path: "/usr/bin/env", Target: tool.Path.String()},
-			{Path: "/run/profile/bin/nix", Target: tool.Path.String() + "/bin/nix"},
+			{Path: "/nix/profile/bin/nix", Target: tool.Path.String() + "/bin/nix"},
 		},
 		env: map[string]string{"NIX_LD": glibc.Path.String() + "/lib/ld.so"},
 	}

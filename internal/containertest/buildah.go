@@ -71,6 +71,9 @@ func (b buildah) Run(t testing.TB, image string, o Options, c Command) Result {
 
 func (b buildah) Start(t testing.TB, image string, o Options) Container {
 	t.Helper()
+	if o.ReadOnly {
+		t.Fatal("buildah cannot make a container's files read-only")
+	}
 	id := do(t, b.argv("from", "--pull-never", image)...)
 	later(t, b.argv("rm", id)...)
 	root := do(t, b.argv("mount", id)...)
@@ -143,6 +146,9 @@ func (b buildahContainer) exec(t testing.TB, c Command) Result {
 			volume += ":ro"
 		}
 		argv = append(argv, "--volume", volume)
+	}
+	for _, dir := range b.o.Tmpfs {
+		argv = append(argv, "--mount", "type=tmpfs,destination="+dir)
 	}
 	if c.User != "" {
 		argv = append(argv, "--user", c.User)

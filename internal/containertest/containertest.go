@@ -56,7 +56,9 @@ type Container interface {
 type Options struct {
 	Env         []string // NAME=value, added to the image's or in place of them
 	Mounts      []Mount
-	HostNetwork bool // the network of this machine instead of none at all
+	Tmpfs       []string // absolute: where something new and empty is mounted, for all to write to
+	ReadOnly    bool     // the image's own files cannot be changed; buildah cannot do that
+	HostNetwork bool     // the network of this machine instead of none at all
 }
 
 // A Mount shows a file or folder of this machine in a container.

@@ -123,7 +123,7 @@ func TestEngines(t *testing.T) {
 	folder := t.TempDir()
 	write(t, filepath.Join(folder, "here"), "of this machine")
 	open := Options{HostNetwork: true, Env: []string{"NAME=container"}, Mounts: []Mount{{Source: folder, Target: "/mnt"}}}
-	closed := Options{Mounts: []Mount{{Source: folder, Target: "/mnt", ReadOnly: true}}}
+	closed := Options{Mounts: []Mount{{Source: folder, Target: "/mnt", ReadOnly: true}}, Tmpfs: []string{"/bin/new"}}
 	ask := func(args ...string) Command { return Command{Args: append([]string{"probe"}, args...)} }
 	tests := []struct {
 		name    string
@@ -147,6 +147,7 @@ func TestEngines(t *testing.T) {
 		{"no network", closed, ask("dial", here), 1, "", "dial tcp " + here, true},
 		{"mount", closed, ask("read", "/mnt/here"), 0, "of this machine", "", true},
 		{"read-only mount", closed, ask("write", "/mnt/new", "x"), 1, "", "read-only file system", false},
+		{"new and empty", closed, Command{Args: []string{"probe", "write", "/bin/new/x", "x"}, User: "1000"}, 0, "", "", true},
 		{"mount to write to", open, ask("write", "/mnt/new", "x"), 0, "", "", false},
 		{"a change", closed, ask("write", "/text", "changed"), 0, "", "", false},
 	}
@@ -174,6 +175,18 @@ func TestEngines(t *testing.T) {
 				t.Errorf("in another container: %+v", r)
 			}
 		})
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	d, ok := findDocker(t)
+	if !ok {
+		t.Skip("no Docker engine answers")
+	}
+	image := d.Pull(t, probeImage(t))
+	r := d.Run(t, image, Options{ReadOnly: true}, Command{Args: []string{"probe", "write", "/text", "x"}})
+	if r.Code != 1 || !strings.Contains(r.Stderr, "read-only file system") {
+		t.Errorf("writing to a container that is read-only: %+v", r)
 	}
 }
 

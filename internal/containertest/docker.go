@@ -118,6 +118,12 @@ func (o Options) container() []string {
 		network = "host"
 	}
 	list := append([]string{"--rm", "--label", mark + "=" + newTag(), "--network", network}, flags("--env", o.Env)...)
+	for _, dir := range o.Tmpfs {
+		list = append(list, "--tmpfs", dir)
+	}
+	if o.ReadOnly {
+		list = append(list, "--read-only")
+	}
 	for _, m := range o.Mounts {
 		volume := "type=bind,source=" + m.Source + ",target=" + m.Target
 		if m.ReadOnly {

@@ -19,9 +19,9 @@ func TestProfileKeepsTheFirst(t *testing.T) {
 		got[f.Path] = f.Target
 	}
 	want := map[string]string{
-		"/run/profile/etc/conf":           a.String() + "/etc/conf",
-		"/run/profile/share/man/man1/a.1": a.String() + "/share/man/man1/a.1",
-		"/run/profile/share/man/man1/b.1": b.String() + "/share/man/man1/b.1",
+		"/nix/profile/etc/conf":           a.String() + "/etc/conf",
+		"/nix/profile/share/man/man1/a.1": a.String() + "/share/man/man1/a.1",
+		"/nix/profile/share/man/man1/b.1": b.String() + "/share/man/man1/b.1",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("profile (-want +got):\n%s", diff)

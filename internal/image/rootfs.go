@@ -20,12 +20,12 @@ const (
 	// InventoryPath is where an image keeps its inventory.
 	InventoryPath = "/nix/var/nix/factory/image.json"
 
-	profileDir = "/run/profile"
+	profileDir = "/nix/profile"
 	gcrootsDir = "/nix/var/nix/gcroots/factory"
 	dbDir      = "/nix/var/nix/db"
 )
 
-// linked are the folders of a tool whose files appear below /run/profile.
+// linked are the folders of a tool whose files appear below /nix/profile.
 var linked = []string{"bin/", "etc/", "share/"}
 
 // Inventory is the image's own list of what was put into it. The next build
@@ -50,7 +50,7 @@ type InventoryTool struct {
 }
 
 // Listed keeps those of a store object's files that are linked below
-// /run/profile, sorted.
+// /nix/profile, sorted.
 func Listed(files []string) []string {
 	kept := []string{}
 	for _, f := range files {
@@ -80,18 +80,18 @@ func (r Root) Files() ([]layers.File, error) {
 		return nil, err
 	}
 	files := append(folder(own, "rootfs", ""), folder(own, "bin", profileDir+"/bin")...)
-	if err := r.setModes(files); err != nil {
-		return nil, err
-	}
 	asked, err := r.asked()
 	if err != nil {
+		return nil, err
+	}
+	files = append(files, asked...)
+	if err := r.setModes(files); err != nil {
 		return nil, err
 	}
 	inventory, err := json.MarshalIndent(r.Inventory, "", "  ")
 	if err != nil {
 		return nil, err
 	}
-	files = append(files, asked...)
 	files = append(files, r.profile(files)...)
 	files = append(files,
 		layers.File{Path: "/nix/store", Dir: true, Mode: 0o755},
@@ -144,17 +144,17 @@ func (r Root) asked() ([]layers.File, error) {
 	return files, nil
 }
 
-// setModes gives files of the image folder the modes that image.nix asks for:
-// a checkout can keep no other than 0644 and 0755.
+// setModes gives files the modes that image.nix asks for: a checkout can keep no
+// other than 0644 and 0755, and what image.nix itself writes has 0644.
 func (r Root) setModes(files []layers.File) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Set.Modes)) {
 		mode, err := parseMode(r.Set.Modes[name])
 		if err != nil {
 			return fmt.Errorf("image.nix: modes.%q: %w", name, err)
 		}
-		i := slices.IndexFunc(files, func(f layers.File) bool { return f.Path == name && f.Target == "" })
+		i := slices.IndexFunc(files, func(f layers.File) bool { return f.Path == name && f.Target == "" && !f.Dir })
 		if i < 0 {
-			return fmt.Errorf("image.nix: modes.%q: the image folder has no such file", name)
+			return fmt.Errorf("image.nix: modes.%q: there is no such file", name)
 		}
 		files[i].Mode = mode
 	}
@@ -169,7 +169,7 @@ func parseMode(s string) (int64, error) {
 	return int64(mode), nil
 }
 
-// profile returns the links below /run/profile. Where two tools have the same
+// profile returns the links below /nix/profile. Where two tools have the same
 // file, the one named first wins; what had lies there already wins over both.
 func (r Root) profile(had []layers.File) []layers.File {
 	taken := make(map[string]bool)

@@ -29,7 +29,7 @@ const Schema = "10"
 
 // Identity names what decides the bytes of a database beside its infos. The version of the
 // library is in the header of every SQLite file; a test holds it against go.mod.
-const Identity = "schema=" + Schema + " sqlite=modernc.org/sqlite@" + sqliteVersion
+const Identity = "schema=" + Schema + " tables=2 sqlite=modernc.org/sqlite@" + sqliteVersion
 
 const sqliteVersion = "v1.60.0"
 
@@ -66,6 +66,9 @@ END`,
   PRIMARY KEY (drv, id)
 )`,
 	`CREATE INDEX IndexDerivationOutputs ON DerivationOutputs(path)`,
+	// Nix 2.24 and newer make this when they open a database that lacks it, even
+	// one that they may only read.
+	`CREATE TABLE SchemaMigrations (migration TEXT PRIMARY KEY NOT NULL)`,
 }
 
 // dataSource returns the name under which the driver opens a file,

@@ -49,7 +49,7 @@ func (c Content) files(program string) ([]layers.File, error) {
 		// the same.
 		{Path: StateDir, Dir: true, Mode: 0o1777},
 		// Runners of Gitea and Forgejo keep a job's container alive with it.
-		{Path: "/bin/sleep", Target: "/run/profile/bin/sleep"},
+		{Path: "/bin/sleep", Target: "/nix/profile/bin/sleep"},
 	}
 	more, err := c.imageFolder()
 	return append(files, more...), err

@@ -70,7 +70,7 @@ func baseIndex(t *testing.T) v1.ImageIndex {
 		}
 		img, err := image.Assemble(
 			image.Facts{Channel: "nixos-26.05", Rev: strings.Repeat("ab", 20), Date: time.Unix(1780221600, 0), Recipe: "sha256:1", NarHash: nix.Hash{1}, Repository: "NixOS/nixpkgs"},
-			image.Settings{System: system, Env: map[string]string{"PATH": "/run/profile/bin:/usr/local/bin", "FACTORY_STATE": "x"}, Cmd: []string{"bash"}, WorkDir: "/root", Tools: []image.ToolFact{}},
+			image.Settings{System: system, Env: map[string]string{"PATH": "/nix/profile/bin:/usr/local/bin", "FACTORY_STATE": "x"}, Cmd: []string{"bash"}, WorkDir: "/root", Tools: []image.ToolFact{}},
 			stack)
 		if err != nil {
 			t.Fatal(err)
@@ -214,7 +214,7 @@ func checkImage(t *testing.T, index v1.ImageIndex) {
 			Cmd:        []string{"run"},
 			WorkingDir: "/var/lib/factory",
 			Env: []string{
-				"FACTORY_STATE=/var/lib/factory/factory.db", "PATH=/run/profile/bin:/usr/local/bin",
+				"FACTORY_STATE=/var/lib/factory/factory.db", "PATH=/nix/profile/bin:/usr/local/bin",
 				"FACTORY_CONFIG=/etc/factory/channels.yaml", "FACTORY_CACHE_DIR=/var/lib/factory/work",
 				"FACTORY_REVISION=" + labels["org.opencontainers.image.revision"],
 			},
@@ -282,7 +282,7 @@ func checkLayers(t *testing.T, img v1.Image, base *v1.Manifest, system string) {
 	for name, want := range map[string]string{
 		"usr/local/bin/factory": "-rwxr-xr-x factory for " + system,
 		"var/lib/factory/":      "dtrwxrwxrwx ",
-		"bin/sleep":             "L /run/profile/bin/sleep",
+		"bin/sleep":             "L /nix/profile/bin/sleep",
 		"etc/":                  "drwxr-xr-x ",
 		"etc/factory/images/base/bin/start-tmate": "-rwxr-xr-x …",
 		"etc/factory/images/base/image.nix":       "-rw-r--r-- …",

@@ -30,12 +30,12 @@ type Toolset struct {
 	Files       map[string]string `json:"files"`       // absolute path to text
 	Links       map[string]string `json:"links"`       // absolute path to target
 	Directories map[string]string `json:"directories"` // absolute path to octal mode
-	Modes       map[string]string `json:"modes"`       // of files of the image folder, absolute path to octal mode
+	Modes       map[string]string `json:"modes"`       // of files, absolute path to octal mode
 	Cmd         []string          `json:"cmd"`
 	WorkDir     string            `json:"workdir"`
 }
 
-// Tool is a package whose files are linked below /run/profile.
+// Tool is a package whose files are linked below /nix/profile.
 type Tool struct {
 	Attr    string        `json:"attr"`
 	Name    string        `json:"name"`

@@ -31,7 +31,7 @@ func TestRoots(t *testing.T) {
 		Env: map[string]string{
 			"NIX_PATH": "nixpkgs=" + src.String(),
 			"NIX_LD":   storePath(t, "glibc-2.40").String() + "/lib/ld-linux-x86-64.so.2",
-			"PATH":     "/run/profile/bin",
+			"PATH":     "/nix/profile/bin",
 		},
 		Files: map[string]string{"/etc/registry.json": `{"path": "` + src.String() + `"}`},
 		Links: map[string]string{"/bin/sh": storePath(t, "bash-5").String() + "/bin/sh"},
