@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/record"
@@ -79,7 +78,7 @@ func (a *app) asWhom(c config.Config, dest config.Destination) string {
 	if err != nil {
 		return nobody
 	}
-	repo, err := name.NewRepository(dest.Repository(c.Channels[0].Name))
+	repo, err := dest.Remote(c.Channels[0].Name)
 	if err != nil {
 		return nobody
 	}

@@ -122,7 +122,12 @@ func (a *app) reference(ref string) (registry.Repository, string, error) {
 	if err := noReference(ref); err != nil {
 		return nil, "", usageError{err}
 	}
-	parsed, err := name.ParseReference(ref)
+	var options []name.Option
+	ref, plain := strings.CutPrefix(ref, "http://")
+	if plain {
+		options = append(options, name.Insecure)
+	}
+	parsed, err := name.ParseReference(ref, options...)
 	if err != nil {
 		return nil, "", usageError{fmt.Errorf("%w (want HOST/PATH:TAG, HOST/PATH@DIGEST or oci:DIR:NAME:TAG)", err)}
 	}
@@ -136,13 +141,13 @@ func (a *app) reference(ref string) (registry.Repository, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	repo, err := registry.Remote(parsed.Context(), registry.Options{Keychain: keychain, UserAgent: userAgent})
+	repo, err := registry.Remote(parsed.Context(), a.registryOptions(keychain))
 	return repo, parsed.Identifier(), err
 }
 
 // noReference says what to write in place of what people try.
 func noReference(ref string) error {
-	for _, scheme := range []string{"docker://", "https://", "http://"} {
+	for _, scheme := range []string{"docker://", "https://"} {
 		if rest, ok := strings.CutPrefix(ref, scheme); ok {
 			return fmt.Errorf("%q: leave out %s: %s", ref, scheme, rest)
 		}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
@@ -225,24 +224,36 @@ func (a *app) heads(c config.Config, f *fetch.Client, etags heads.ETags) (*heads
 }
 
 // repositories returns how a channel's repository in a destination is opened.
-// Every cycle opens them anew: what a conversation with a registry remembers of
-// its blobs may be wrong an hour later.
+// All of them share one client: what one channel has in a registry, the others
+// need not send.
 func (a *app) repositories(c config.Config) (func(config.Destination, string) (registry.Repository, error), error) {
 	keychain, err := a.keychain(c.Publish)
 	if err != nil {
 		return nil, err
 	}
+	o := a.registryOptions(keychain)
+	o.Sent = &a.moved.Pushed
+	o.Push = true
+	client := registry.NewClient(o)
 	return func(dest config.Destination, channel string) (registry.Repository, error) {
 		if dest.Layout != "" {
 			return registry.Layout(dest.Layout, dest.Repository(channel)), nil
 		}
-		at := dest.Repository(channel)
-		repo, err := name.NewRepository(at)
+		repo, err := dest.Remote(channel)
 		if err != nil {
 			return nil, err
 		}
-		return registry.Remote(repo, registry.Options{Keychain: keychain, UserAgent: userAgent, Sent: &a.moved.Pushed})
+		return client.Repository(repo)
 	}, nil
+}
+
+// registryOptions are how every command speaks to registries.
+func (a *app) registryOptions(keychain authn.Keychain) registry.Options {
+	return registry.Options{
+		Keychain:     keychain,
+		UserAgent:    userAgent,
+		TrustedHosts: strings.Fields(strings.ReplaceAll(a.env("REGISTRY_TRUSTED_HOSTS"), ",", " ")),
+	}
 }
 
 // keychain finds credentials in the Docker configuration first. What that does
@@ -261,7 +272,7 @@ func (a *app) keychain(dests []config.Destination) (authn.Keychain, error) {
 		if d.Registry == "" || a.env("REGISTRY_HOST") != "" {
 			continue
 		}
-		repo, err := name.NewRepository(d.Repository("x"))
+		repo, err := d.Remote("x")
 		if err != nil {
 			return nil, err
 		}

@@ -242,7 +242,7 @@ func open(d config.Destination, under string) (registry.Repository, error) {
 		dir, err := filepath.Abs(d.Layout)
 		return registry.Layout(dir, under), err
 	}
-	repo, err := name.NewRepository(d.Registry + "/" + under)
+	repo, err := d.Below(under)
 	if err != nil {
 		return nil, err
 	}

@@ -323,7 +323,7 @@ func TestErrors(t *testing.T) {
 			`5:7: publish[3].to: duplicate destination "oci:b/../a", first on line 2`,
 		}},
 		{"destination missing", "publish: [ {} ]" + valid, []string{
-			`1:12: publish[0].to: missing (want oci:DIR or HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or 127.0.0.1:5000/org)`,
+			`1:12: publish[0].to: missing (want oci:DIR or [http://]HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or http://registry:5000/org)`,
 		}},
 		{"destination a text", "publish: oci:./registry" + valid, []string{
 			`1:10: publish: found the text "oci:./registry" (want a list of destinations, such as [ { to: oci:./registry } ])`,

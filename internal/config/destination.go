@@ -18,10 +18,11 @@ type Destination struct {
 	To       string // as written
 	Layout   string // folder of an OCI layout
 	Registry string // host, with port and path where given: ghcr.io/org
+	Plain    bool   // the registry is spoken to without encryption, on purpose
 }
 
 const (
-	wantDestination = "oci:DIR or HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or 127.0.0.1:5000/org"
+	wantDestination = "oci:DIR or [http://]HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or http://registry:5000/org"
 	maxPrefix       = 120 // leaves room for the longest channel below the 255 of a repository name
 )
 
@@ -46,10 +47,27 @@ func ParseDestination(to, dir string) (Destination, error) {
 		}
 		return Destination{To: to, Layout: layout}, nil
 	}
-	if err := checkPrefix(to); err != nil {
+	at, plain := strings.CutPrefix(to, "http://")
+	if plain {
+		at = withPort(at)
+	}
+	if err := checkPrefix(at); err != nil {
 		return Destination{}, fmt.Errorf("bad destination %q: %w (want %s)", to, err, wantDestination)
 	}
-	return Destination{To: to, Registry: to}, nil
+	return Destination{To: to, Registry: at, Plain: plain}, nil
+}
+
+// withPort adds the port of plain HTTP to a host that would not be taken for
+// one in a reference to an image: a name in a network of containers.
+func withPort(at string) string {
+	host, path, below := strings.Cut(at, "/")
+	if host == "" || host == "localhost" || strings.ContainsAny(host, ".:") {
+		return at
+	}
+	if below {
+		return host + ":80/" + path
+	}
+	return host + ":80"
 }
 
 // Repository names what images of a channel are put into: a repository of the
@@ -59,6 +77,20 @@ func (d Destination) Repository(channel string) string {
 		return "nixpkgs-" + channel
 	}
 	return d.Registry + "/nixpkgs-" + channel
+}
+
+// Remote is the repository of the registry that images of a channel are put into.
+func (d Destination) Remote(channel string) (name.Repository, error) {
+	return d.Below("nixpkgs-" + channel)
+}
+
+// Below is a repository of the registry by its name below the destination.
+func (d Destination) Below(under string) (name.Repository, error) {
+	var options []name.Option
+	if d.Plain {
+		options = append(options, name.Insecure)
+	}
+	return name.NewRepository(d.Registry+"/"+under, options...)
 }
 
 // place is equal for two destinations that are the same place.
@@ -75,7 +107,7 @@ func (d Destination) place() string {
 
 func checkPrefix(prefix string) error {
 	if _, rest, ok := strings.Cut(prefix, "://"); ok {
-		return fmt.Errorf("a registry has no scheme, write %s", rest)
+		return fmt.Errorf("a registry has no scheme but http://, which turns encryption off: write %s", rest)
 	}
 	if len(prefix) > maxPrefix {
 		return fmt.Errorf("longer than %d characters", maxPrefix)

@@ -44,6 +44,47 @@ func TestParseDestination(t *testing.T) {
 	}
 }
 
+// http:// says on purpose that a registry has no encryption.
+func TestParseDestinationPlain(t *testing.T) {
+	for to, want := range map[string]string{
+		"http://registry.example.org/org":     "registry.example.org/org",
+		"http://registry.example.org:5000":    "registry.example.org:5000",
+		"http://kind-registry:5000/org":       "kind-registry:5000/org",
+		"http://registry/org":                 "registry:80/org", // docker.io/registry/org otherwise
+		"http://registry":                     "registry:80",
+		"http://10.0.0.7:5000/a":              "10.0.0.7:5000/a",
+		"http://[fd00::7]:5000/a":             "[fd00::7]:5000/a",
+		"http://localhost:5000/a":             "localhost:5000/a",
+		"http://registry.example.org:80/a/b1": "registry.example.org:80/a/b1",
+	} {
+		d, err := ParseDestination(to, "")
+		if err != nil || d != (Destination{To: to, Registry: want, Plain: true}) {
+			t.Errorf("ParseDestination(%q) = %+v, %v, want %s, plain", to, d, err, want)
+			continue
+		}
+		repository, err := d.Remote("c")
+		if err != nil || repository.Name() != want+"/nixpkgs-c" || repository.Scheme() != "http" {
+			t.Errorf("Remote of %q = %v (%s), %v, want %s/nixpkgs-c over http", to, repository, repository.Scheme(), err, want)
+		}
+	}
+	for _, to := range []string{"http://", "http:///org", "http://http://a.b/c", "http://user:password@a.b/c", "http://ghcr.io/Org"} {
+		if d, err := ParseDestination(to, ""); err == nil {
+			t.Errorf("ParseDestination(%q) = %+v, want an error", to, d)
+		}
+	}
+	secure, err := ParseDestination("registry.example.org/org", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := ParseDestination("http://registry.example.org/org", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secure.place() != plain.place() {
+		t.Errorf("%s and %s are two places, want one", secure.place(), plain.place())
+	}
+}
+
 func TestParseDestinationLayout(t *testing.T) {
 	for to, layout := range map[string]string{
 		"oci:./registry": "conf/registry",
@@ -71,7 +112,7 @@ func TestParseDestinationErrors(t *testing.T) {
 		{"oci:/", "the root folder is no place for images"},
 		{"oci:/srv/..", "the root folder is no place for images"},
 		{"oci:/./", "the root folder is no place for images"},
-		{"https://ghcr.io/org", "a registry has no scheme, write ghcr.io/org"},
+		{"https://ghcr.io/org", "a registry has no scheme but http://, which turns encryption off: write ghcr.io/org"},
 		{"ghcr.io/Org", `"Org" has capital letters, which registries refuse`},
 		{"ghcr.io/org:latest", `"org:latest" has a tag or digest, which the factory chooses`},
 		{"ghcr.io/org@sha256", `"org@sha256" has a tag or digest, which the factory chooses`},
@@ -98,7 +139,7 @@ func TestParseDestinationErrors(t *testing.T) {
 			if err == nil {
 				t.Fatalf("ParseDestination(%q) = %+v, want an error", tt.to, d)
 			}
-			if !strings.Contains(err.Error(), ": "+tt.want+" (want oci:DIR or HOST[:PORT]/PATH, such as") {
+			if !strings.Contains(err.Error(), ": "+tt.want+" (want oci:DIR or [http://]HOST[:PORT]/PATH, such as") {
 				t.Errorf("ParseDestination(%q): %v, want %s", tt.to, err, tt.want)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -49,7 +50,8 @@ func (h *hostileAt) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Whatever a registry does, wherever it does it: an error, soon, after few requests.
+// Whatever a registry does, wherever it does it: an error, soon, after few
+// requests. Where only the status of an answer matters, its body is no error.
 func TestHostileRegistry(t *testing.T) {
 	match := func(method, part string) func(*http.Request) bool {
 		return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, part) }
@@ -60,7 +62,7 @@ func TestHostileRegistry(t *testing.T) {
 		at    func(*http.Request) bool
 		kinds []string
 	}{
-		{"ping", func(r *http.Request) bool { return r.URL.Path == "/v2/" }, fetchtest.Kinds},
+		{"ping", func(r *http.Request) bool { return r.URL.Path == "/v2/" }, quiet[:3]},
 		{"token", func(r *http.Request) bool { return r.URL.Path == "/token" }, fetchtest.Kinds},
 		{"question for a manifest", match("HEAD", "/manifests/"), quiet},
 		{"manifest", match("GET", "/manifests/"), fetchtest.Kinds},
@@ -68,11 +70,14 @@ func TestHostileRegistry(t *testing.T) {
 		{"question for a blob", match("HEAD", "/blobs/"), quiet},
 		{"begin of an upload", match("POST", "/blobs/"), fetchtest.Kinds},
 		{"upload", match("PATCH", "/blobs/"), fetchtest.Kinds},
-		{"end of an upload", match("PUT", "/blobs/"), fetchtest.Kinds},
+		{"end of an upload", match("PUT", "/blobs/"), quiet},
 		{"push of a manifest", match("PUT", "/manifests/"), fetchtest.Kinds},
 	}
 	for _, place := range places {
-		for _, kind := range place.kinds {
+		for _, kind := range fetchtest.Kinds {
+			if place.name != "ping" && place.name != "end of an upload" && !slices.Contains(place.kinds, kind) {
+				continue
+			}
 			t.Run(place.name+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				bad := &hostileAt{
@@ -92,8 +97,8 @@ func TestHostileRegistry(t *testing.T) {
 				limits := fetchtest.Limits()
 				limits.Bound = Bound
 				err := everything(ctx, asUser(t, server.URL, fetch.Guard(nil, limits)), randomIndex(t))
-				if err == nil || ctx.Err() != nil {
-					t.Errorf("error %v", err)
+				if wanted := slices.Contains(place.kinds, kind); (err != nil) != wanted || ctx.Err() != nil {
+					t.Errorf("error %v, want one: %t", err, wanted)
 				}
 				if n := bad.requests.Load(); n > 200 {
 					t.Errorf("%d requests", n)

@@ -2,154 +2,63 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
-	"regexp"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"golang.org/x/sync/errgroup"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Options are how registries are spoken to.
-type Options struct {
-	Keychain  authn.Keychain    // nil: nobody's credentials
-	Transport http.RoundTripper // nil: Transport()
-	UserAgent string
-	Jobs      int           // blobs sent at once to one registry, 0: 4
-	Backoff   time.Duration // before the first retry, 0: one second
-	Sent      *atomic.Int64 // grows by every byte of a request's body; may be nil
-}
-
-// Remote returns a repository in a registry. The returned value keeps what it
-// learned about blobs that are there, so one of it should serve a whole cycle.
-func Remote(repo name.Repository, o Options) (Repository, error) {
-	if o.Keychain == nil {
-		o.Keychain = authn.NewMultiKeychain()
-	}
-	if o.Transport == nil {
-		o.Transport = Transport()
-	}
-	if o.Jobs == 0 {
-		o.Jobs = 4
-	}
-	if o.Backoff == 0 {
-		o.Backoff = time.Second
-	}
-	if o.Sent != nil {
-		o.Transport = counting{o.Transport, o.Sent}
-	}
-	options := []remote.Option{
-		remote.WithAuthFromKeychain(o.Keychain),
-		remote.WithTransport(o.Transport),
-		remote.WithUserAgent(o.UserAgent),
-		remote.WithJobs(o.Jobs),
-		remote.WithRetryBackoff(remote.Backoff{Duration: o.Backoff, Factor: 3, Jitter: 0.1, Steps: 4}),
-	}
-	r := &remoteRepository{repo: repo, options: options, plain: o}
-	if _, err := r.client(); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// counting counts what requests send.
-type counting struct {
-	inner http.RoundTripper
-	sent  *atomic.Int64
-}
-
-func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body != nil && r.Body != http.NoBody {
-		r = r.Clone(r.Context())
-		r.Body = countedBody{r.Body, c.sent}
-	}
-	return c.inner.RoundTrip(r)
-}
-
-type countedBody struct {
-	io.ReadCloser
-	sent *atomic.Int64
-}
-
-func (b countedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.sent.Add(int64(n))
-	return n, err
-}
-
+// remoteRepository is a repository in a registry. The library reads images; what is
+// written, and what is asked before and after, is this package's own.
 type remoteRepository struct {
-	repo    name.Repository
-	options []remote.Option
-	plain   Options
-
-	mu  sync.Mutex
-	now *client
-}
-
-// client is a conversation with a registry. It remembers that the registry
-// could not be reached, too, so it is not used again after an error.
-type client struct {
-	pusher *remote.Pusher
+	repo   name.Repository
+	host   *host
+	client *http.Client
 	puller *remote.Puller
 }
 
-func (r *remoteRepository) client() (*client, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.now != nil {
-		return r.now, nil
-	}
-	pusher, err := remote.NewPusher(r.options...)
+func newRemote(repo name.Repository, h *host) (*remoteRepository, error) {
+	w := wire{host: h, repository: repo.RepositoryStr()}
+	// The wire logs in by itself. A wrapper tells the library so.
+	wrapped, err := transport.FromToken(repo.Registry, authn.Anonymous, w, &transport.Challenge{}, nil)
 	if err != nil {
 		return nil, err
 	}
-	puller, err := remote.NewPuller(r.options...)
+	puller, err := remote.NewPuller(remote.WithTransport(wrapped), remote.WithJobs(h.o.Jobs))
 	if err != nil {
 		return nil, err
 	}
-	r.now = &client{pusher, puller}
-	return r.now, nil
+	return &remoteRepository{repo: repo, host: h, client: &http.Client{Transport: w, CheckRedirect: h.mayRedirect}, puller: puller}, nil
 }
 
-// with calls ask with a conversation that has had no error. Its error is made
-// readable.
-func (r *remoteRepository) with(ask func(*client) error) error {
-	c, err := r.client()
-	if err != nil {
-		return err
-	}
-	err = readable(ask(c))
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		r.forget()
-	}
-	return err
-}
+const maxRedirects = 10
 
-// send is with for what writes: a conversation that remembers having sent what
-// is not there is of no use, either.
-func (r *remoteRepository) send(ask func(*client) error) error {
-	err := r.with(ask)
-	if err != nil {
-		r.forget()
-	}
-	return err
-}
+var errRedirects = fmt.Errorf("stopped after %d redirects", maxRedirects)
 
-func (r *remoteRepository) forget() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.now = nil
+// mayRedirect refuses redirects that a registry on the Internet has no reason
+// for: into the private network, and for what is sent also to plain HTTP.
+func (h *host) mayRedirect(r *http.Request, via []*http.Request) error {
+	from, to := hostname(via[0].URL.Host), hostname(r.URL.Host)
+	switch {
+	case len(via) >= maxRedirects:
+		return errRedirects
+	case from == to || h.trusts(r.URL.Host):
+		return nil
+	case net.ParseIP(from) == nil && inside(to):
+		return fmt.Errorf("redirected to %s, a private address: if that is meant, set REGISTRY_TRUSTED_HOSTS=%s", clean(r.URL.Host), clean(r.URL.Host))
+	case via[0].URL.Scheme == "https" && r.URL.Scheme == "http" && !question(r):
+		return fmt.Errorf("redirected to %s without encryption", clean(r.URL.Host))
+	}
+	return nil
 }
 
 func (r *remoteRepository) Ref(tag string) string { return r.reference(tag).String() }
@@ -162,32 +71,25 @@ func (r *remoteRepository) reference(s string) name.Reference {
 	return r.repo.Tag(s)
 }
 
-func (r *remoteRepository) head(ctx context.Context, ref name.Reference) (desc *v1.Descriptor, err error) {
-	err = r.with(func(c *client) error {
-		desc, err = c.puller.Head(ctx, ref)
-		return err
-	})
-	return desc, err
-}
-
-func (r *remoteRepository) get(ctx context.Context, ref name.Reference) (desc *remote.Descriptor, err error) {
-	err = r.with(func(c *client) error {
-		desc, err = c.puller.Get(ctx, ref)
-		return err
-	})
-	return desc, err
-}
-
-func (r *remoteRepository) Digest(ctx context.Context, tag string) (v1.Hash, error) {
-	desc, err := r.head(ctx, r.reference(tag))
+func (r *remoteRepository) get(ctx context.Context, tag string) (*remote.Descriptor, error) {
+	desc, err := r.puller.Get(ctx, r.reference(tag))
 	if err != nil {
-		return v1.Hash{}, err
+		return nil, readable(err)
 	}
-	return desc.Digest, nil
+	if !desc.MediaType.IsIndex() && !desc.MediaType.IsImage() {
+		// Some registries say text/plain, but the manifest has it, too.
+		var m struct {
+			MediaType types.MediaType `json:"mediaType"`
+		}
+		if json.Unmarshal(desc.Manifest, &m) == nil && m.MediaType != "" {
+			desc.MediaType = m.MediaType
+		}
+	}
+	return desc, nil
 }
 
 func (r *remoteRepository) Image(ctx context.Context, digest v1.Hash) (v1.Image, error) {
-	desc, err := r.get(ctx, r.repo.Digest(digest.String()))
+	desc, err := r.get(ctx, digest.String())
 	if err != nil {
 		return nil, err
 	}
@@ -195,178 +97,55 @@ func (r *remoteRepository) Image(ctx context.Context, digest v1.Hash) (v1.Image,
 }
 
 func (r *remoteRepository) Index(ctx context.Context, tag string) (v1.ImageIndex, error) {
-	desc, err := r.get(ctx, r.reference(tag))
+	desc, err := r.get(ctx, tag)
 	if err != nil {
+		if hidden := r.hidden(ctx, tag, err); hidden != nil {
+			return nil, hidden
+		}
 		return nil, err
 	}
 	if !desc.MediaType.IsIndex() {
-		return nil, fmt.Errorf("%s: want an image index, it is %q", r.Ref(tag), desc.MediaType)
+		return nil, fmt.Errorf("%s: want an image index, it is %q", r.Ref(tag), clean(string(desc.MediaType)))
 	}
 	return desc.ImageIndex()
 }
 
-// PushImage asks for every blob and for the manifest: a registry's clean-up may
-// have taken a blob and left the manifest.
-func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image) error {
-	digest, err := img.Digest()
-	if err != nil {
-		return err
-	}
-	blobs, err := img.Layers()
-	if err != nil {
-		return err
-	}
-	config, err := partial.ConfigLayer(img)
-	if err != nil {
-		return err
-	}
-	r.forget() // what it remembers of blobs
-	err = r.send(func(c *client) error {
-		g, ctx := errgroup.WithContext(ctx)
-		g.SetLimit(r.plain.Jobs)
-		for _, blob := range append(blobs, config) {
-			g.Go(func() error { return c.pusher.Upload(ctx, r.repo, blob) })
-		}
-		return g.Wait()
-	})
-	if err != nil {
-		return err
-	}
-	return r.putManifest(ctx, digest, img)
-}
-
-// putManifest sends a manifest unless it is there.
-func (r *remoteRepository) putManifest(ctx context.Context, digest v1.Hash, m remote.Taggable) error {
-	at := r.repo.Digest(digest.String())
-	if _, err := r.head(ctx, at); err == nil || !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	return r.send(func(c *client) error { return c.pusher.Put(ctx, at, m) })
-}
-
-func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error {
-	digest, err := index.Digest()
-	if err != nil {
-		return err
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return err
-	}
-	for _, child := range manifest.Manifests {
-		img, err := index.Image(child.Digest)
-		if err != nil {
-			return err
-		}
-		if err := r.PushImage(ctx, img); err != nil {
-			return err
-		}
-	}
-	if err := r.putManifest(ctx, digest, index); err != nil {
-		return err
-	}
-	at := r.repo.Digest(digest.String())
-	desc, err := r.head(ctx, at)
-	if err != nil {
-		r.forget()
-		return fmt.Errorf("%s: pushed, but asking for it back: %w", at, err)
-	}
-	if desc.Digest != digest {
-		return fmt.Errorf("%s: pushed, but the registry answers with %s", at, desc.Digest)
-	}
-	return nil
-}
-
-func (r *remoteRepository) Tag(ctx context.Context, index v1.ImageIndex, tag string) error {
-	err := r.send(func(c *client) error { return c.pusher.Put(ctx, r.repo.Tag(tag), index) })
-	if err == nil || !refusesToMove(err) {
-		return err
-	}
-	want, digestErr := index.Digest()
-	now, askErr := r.Digest(ctx, tag)
-	switch {
-	case digestErr != nil || askErr != nil:
-		return err
-	case now == want:
-		return nil // the tag need not move
-	}
-	return &ImmutableTagError{Ref: r.Ref(tag), Now: now, Want: want, Err: err}
-}
-
-// immutable is how registries word it that a tag stays where it is.
-var immutable = regexp.MustCompile(`(?i)immutab|already ?exist|overwrit|not allow updating|disallowed`)
-
-// refusesToMove tells whether an answer to the PUT of a tag may mean that the
-// tag is immutable. Whether the tag is there has to be asked.
-func refusesToMove(err error) bool {
-	var answer *transport.Error
-	if !errors.As(err, &answer) {
-		return false
-	}
-	switch answer.StatusCode {
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed:
-	default:
-		return false
-	}
-	for _, d := range answer.Errors {
-		if d.Code == transport.TagInvalidErrorCode {
-			return true
-		}
-	}
-	return immutable.MatchString(err.Error())
-}
-
 func (r *remoteRepository) Missing(ctx context.Context, digest v1.Hash) ([]v1.Hash, error) {
-	return missing(ctx, r, digest, r.plain.Jobs)
+	return missing(ctx, r, digest, r.host.o.Jobs)
 }
 
 func (r *remoteRepository) manifest(ctx context.Context, digest v1.Hash) ([]byte, error) {
-	desc, err := r.get(ctx, r.repo.Digest(digest.String()))
+	desc, err := r.get(ctx, digest.String())
 	if err != nil {
 		return nil, err
 	}
 	return desc.Manifest, nil
 }
 
-func (r *remoteRepository) hasBlob(ctx context.Context, digest v1.Hash, _ int64) (found bool, err error) {
-	err = r.with(func(c *client) error {
-		layer, err := c.puller.Layer(ctx, r.repo.Digest(digest.String()))
-		if err != nil {
-			return err
-		}
-		found, err = partial.Exists(layer)
-		return err
-	})
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	return found, err
-}
+// errNotListed is ErrNotFound by another way to ask.
+var errNotListed = errors.New("its manifest may not be read, but the list of tags may, and does not have it")
 
-func (r *remoteRepository) CanPush(context.Context) error {
-	err := readable(remote.CheckPushPermission(r.repo.Tag("latest"), r.plain.Keychain, r.plain.Transport))
-	if errors.Is(err, ErrNotFound) {
-		return &NoRepositoryError{Repository: r.repo.Name(), Err: err}
-	}
-	return err
-}
-
-// readable turns the answer 404 into ErrNotFound and says of every other one
-// what was asked and what came back.
-func readable(err error) error {
-	if err == nil {
+// hidden asks the list of tags whether a tag is there that must not be read:
+// there are registries that answer so for what is absent. A list that may be
+// read, and does not have the tag, is an answer; anything else is none.
+func (r *remoteRepository) hidden(ctx context.Context, tag string, cause error) error {
+	var answer *AnswerError
+	if strings.Contains(tag, ":") || !errors.As(cause, &answer) || !hides[answer.Status] {
 		return nil
 	}
-	var answer *transport.Error
-	if !errors.As(err, &answer) {
-		return err
+	tags, err := r.puller.List(ctx, r.repo)
+	err = readable(err)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil
 	}
-	if answer.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	for _, t := range tags {
+		if t == tag {
+			return nil
+		}
 	}
-	switch answer.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%w (status %d: log in with docker login, or set REGISTRY_USER and REGISTRY_PASSWORD)", err, answer.StatusCode)
-	}
-	return err
+	return fmt.Errorf("%w: %w (%w)", ErrNotFound, errNotListed, cause)
 }
+
+// hides are the answers that registries give for what is absent, beside the
+// right one.
+var hides = map[int]bool{http.StatusBadRequest: true, http.StatusUnauthorized: true, http.StatusForbidden: true}

@@ -1,0 +1,96 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// Options are how registries are spoken to.
+type Options struct {
+	Keychain  authn.Keychain    // nil: nobody's credentials
+	Transport http.RoundTripper // nil: Transport()
+	UserAgent string
+	Jobs      int           // blobs sent at once to one repository, 0: 4
+	Backoff   time.Duration // before the first retry, 0: one second
+	Sent      *atomic.Int64 // grows by every byte of a request's body; may be nil
+
+	// Sleep waits between tries, nil: by the clock. Its error, as of a
+	// context that ended, is the end of the tries.
+	Sleep func(context.Context, time.Duration) error
+
+	// Push asks with the rights that a push needs where there are
+	// credentials. Registries then say of a repository that does not exist
+	// that it is not there, and not that it must not be read.
+	Push bool
+
+	// TrustedHosts, as HOST or HOST:PORT, may issue tokens for credentials and
+	// be redirected to although they are private addresses or speak plain HTTP.
+	TrustedHosts []string
+}
+
+// Client speaks to registries. Its repositories share what they learn of a
+// host: tokens, and which repository has which blob.
+type Client struct {
+	o Options
+
+	mu    sync.Mutex
+	hosts map[name.Registry]*host
+}
+
+// NewClient returns a client that has asked nobody yet.
+func NewClient(o Options) *Client {
+	if o.Keychain == nil {
+		o.Keychain = authn.NewMultiKeychain()
+	}
+	if o.Transport == nil {
+		o.Transport = Transport()
+	}
+	if o.Jobs == 0 {
+		o.Jobs = 4
+	}
+	if o.Backoff == 0 {
+		o.Backoff = time.Second
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	if o.Sent != nil {
+		o.Transport = counting{o.Transport, o.Sent}
+	}
+	return &Client{o: o, hosts: map[name.Registry]*host{}}
+}
+
+// Repository returns a repository in a registry. Nothing is asked before one
+// of its methods is called.
+func (c *Client) Repository(repo name.Repository) (Repository, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h, ok := c.hosts[repo.Registry]
+	if !ok {
+		h = newHost(repo.Registry, c.o)
+		c.hosts[repo.Registry] = h
+	}
+	return newRemote(repo, h)
+}
+
+// Remote returns a repository in a registry that shares nothing with others.
+func Remote(repo name.Repository, o Options) (Repository, error) {
+	return NewClient(o).Repository(repo)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,491 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
+)
+
+var ann = keychain{authn.FromConfig(authn.AuthConfig{Username: "ann", Password: "secret"})}
+
+// waits notes how long tries wait for each other, without waiting.
+type waits struct{ all []time.Duration }
+
+func (w *waits) sleep(ctx context.Context, d time.Duration) error {
+	w.all = append(w.all, d)
+	return ctx.Err()
+}
+
+func openAt(t *testing.T, at string, o Options) Repository {
+	t.Helper()
+	repo, err := name.NewRepository(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Sleep == nil {
+		o.Sleep = (&waits{}).sleep
+	}
+	o.Jobs, o.Push = 1, true
+	r, err := Remote(repo, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func is(r *http.Request, method, part string) bool {
+	return r.Method == method && strings.Contains(r.URL.Path, part)
+}
+
+const byDigest = "/manifests/sha256:"
+
+// oddities are ways of registries that a push has to get along with. Most are
+// known from public bug reports. The first ones of each kind of request fail.
+var oddities = map[string]*registrytest.Odd{
+	"none": {},
+
+	"tokens":                                {Tokens: &registrytest.Tokens{}},
+	"a token that has expired, for a layer": {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PATCH", "/blobs/") })}},
+	"a token that has expired, for the end of a layer": {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PUT", "/blobs/") })}},
+	"a token that has expired, for a manifest":         {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PUT", byDigest) })}},
+	"a token that has expired, for a tag":              {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PUT", "/manifests/one") })}},
+	"a token that has expired, for a question":         {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "HEAD", "") })}},
+	"two challenges":       {Tokens: &registrytest.Tokens{Basic: true}},
+	"only the last scope":  {Tokens: &registrytest.Tokens{Grant: func(s []string) []string { return s[len(s)-1:] }}},
+	"only the first scope": {Tokens: &registrytest.Tokens{Grant: func(s []string) []string { return s[:1] }}},
+
+	"no digest": {After: func(r *http.Request, h http.Header, status int) int {
+		h.Del("Docker-Content-Digest")
+		return status
+	}},
+	"no digest for HEAD": {After: func(r *http.Request, h http.Header, status int) int {
+		if r.Method == "HEAD" {
+			h.Del("Docker-Content-Digest")
+		}
+		return status
+	}},
+	"no length for HEAD": {After: func(r *http.Request, h http.Header, status int) int {
+		if r.Method == "HEAD" {
+			h.Del("Content-Length")
+		}
+		return status
+	}},
+	"text/plain": {After: func(r *http.Request, h http.Header, status int) int {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			h.Set("Content-Type", "text/plain")
+		}
+		return status
+	}},
+	"no HEAD": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		return r.Method == "HEAD" && answer(w, 405)
+	}},
+
+	"an absent tag is forbidden": {After: func(r *http.Request, _ http.Header, status int) int {
+		if strings.Contains(r.URL.Path, "/manifests/") && status == 404 {
+			return 403
+		}
+		return status
+	}},
+	"an absent tag is not for you": {After: func(r *http.Request, _ http.Header, status int) int {
+		if strings.Contains(r.URL.Path, "/manifests/") && status == 404 {
+			return 401
+		}
+		return status
+	}},
+	"an absent tag is a bad request": {After: func(r *http.Request, _ http.Header, status int) int {
+		if strings.Contains(r.URL.Path, "/manifests/") && status == 404 {
+			return 400
+		}
+		return status
+	}},
+	"manifests are seen late": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		return is(r, "HEAD", byDigest) && n < 5 && registrytest.Refuse(w, 404, "MANIFEST_UNKNOWN", "not yet")
+	}},
+	"tags are seen late": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		return is(r, "HEAD", "/manifests/one") && n < 5 && registrytest.Refuse(w, 404, "MANIFEST_UNKNOWN", "not yet")
+	}},
+	"an index before its manifests": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		return is(r, "PUT", byDigest) && n == 0 && registrytest.Refuse(w, 400, "MANIFEST_BLOB_UNKNOWN", "not yet")
+	}},
+
+	"too many requests": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		if r.Method == "PATCH" || n >= 2 { // an upload has another path each time
+			return false
+		}
+		w.Header().Set("Retry-After", "5")
+		return answer(w, 429)
+	}},
+	"internal errors": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		return n < 2 && r.Method != "PATCH" && registrytest.Refuse(w, 500, "UNKNOWN", "backend")
+	}},
+	"an upload is lost": {Before: firstOnes("PATCH", func(w http.ResponseWriter) {
+		registrytest.Refuse(w, 404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+	})},
+	"an upload is lost at its end": {Before: firstOnes("PUT", func(w http.ResponseWriter) {
+		registrytest.Refuse(w, 404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+	})},
+	"an upload breaks off": {Before: firstOnes("PATCH", func(w http.ResponseWriter) {
+		c, _, _ := w.(http.Hijacker).Hijack()
+		c.Close()
+	})},
+	"no PATCH": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		return r.Method == "PATCH" && answer(w, 405)
+	}},
+	"no length, no upload": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		return r.Method == "PATCH" && r.ContentLength < 0 && answer(w, 411)
+	}},
+	"a POST is redirected": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		if r.Method != "POST" || r.URL.Query().Has("again") {
+			return false
+		}
+		w.Header().Set("Location", "http://"+r.Host+r.URL.Path+"?again=1")
+		w.WriteHeader(307)
+		return true
+	}},
+	"Location is a path": {After: location(func(u *url.URL) { u.Scheme, u.Host = "", "" })},
+	"Location has no port": {After: location(func(u *url.URL) {
+		u.Scheme, u.Host = "http", "127.0.0.1"
+	})},
+	"no mounts": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		return r.URL.Query().Has("mount") && registrytest.Refuse(w, 400, "UNSUPPORTED", "mount")
+	}},
+}
+
+func answer(w http.ResponseWriter, status int) bool {
+	w.WriteHeader(status)
+	return true
+}
+
+// first is false for the first two requests that match.
+func first(match func(*http.Request) bool) func(*http.Request) bool {
+	n := 0
+	return func(r *http.Request) bool {
+		if match(r) {
+			n++
+			return n > 2
+		}
+		return true
+	}
+}
+
+// firstOnes answers the first two requests of a method for blobs.
+func firstOnes(method string, with func(http.ResponseWriter)) func(http.ResponseWriter, *http.Request, int) bool {
+	n := 0
+	return func(w http.ResponseWriter, r *http.Request, _ int) bool {
+		if !is(r, method, "/blobs/") {
+			return false
+		}
+		if n++; n > 2 {
+			return false
+		}
+		io.CopyN(io.Discard, r.Body, 100)
+		with(w)
+		return true
+	}
+}
+
+func location(change func(*url.URL)) func(*http.Request, http.Header, int) int {
+	return func(r *http.Request, h http.Header, status int) int {
+		if l := h.Get("Location"); l != "" && r.Method != "GET" && r.Method != "HEAD" {
+			u, err := url.Parse(l)
+			if err != nil {
+				panic(err)
+			}
+			change(u)
+			h.Set("Location", u.String())
+		}
+		return status
+	}
+}
+
+// TestOddities publishes an index into two repositories of each odd registry
+// and reads it back.
+func TestOddities(t *testing.T) {
+	for what, odd := range oddities {
+		t.Run(what, func(t *testing.T) {
+			host := odd.Serve(t)
+			index := randomIndex(t)
+			var client *Client
+			for _, at := range []string{"/org/a", "/org/b"} {
+				repo, err := name.NewRepository(host + at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if client == nil {
+					client = NewClient(Options{Keychain: ann, Sleep: (&waits{}).sleep, Jobs: 1, Push: true})
+				}
+				r, err := client.Repository(repo)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.Digest(t.Context(), "one"); !errors.Is(err, ErrNotFound) {
+					t.Errorf("%s: Digest() before = %v, want ErrNotFound", at, err)
+				}
+				if err := r.CanPush(t.Context()); err != nil {
+					t.Errorf("%s: CanPush() = %v", at, err)
+				}
+				if err := errors.Join(r.Push(t.Context(), index), r.Tag(t.Context(), index, "one")); err != nil {
+					t.Fatalf("%s: %v", at, err)
+				}
+				if got, err := r.Digest(t.Context(), "one"); err != nil || got != digestOf(t, index) {
+					t.Errorf("%s: Digest() = %v, %v, want %v", at, got, err, digestOf(t, index))
+				}
+				if missing, err := r.Missing(t.Context(), digestOf(t, index)); err != nil || len(missing) > 0 {
+					t.Errorf("%s: Missing() = %v, %v", at, missing, err)
+				}
+				back, err := r.Index(t.Context(), "one")
+				if err != nil || digestOf(t, back) != digestOf(t, index) {
+					t.Errorf("%s: Index() = %v", at, err)
+				}
+			}
+		})
+	}
+}
+
+// What cannot be published says why, in one line, and names a remedy.
+func TestRefusals(t *testing.T) {
+	const page = "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n</html>\r\n"
+	for what, tt := range map[string]struct {
+		odd  *registrytest.Odd
+		want []string
+	}{
+		"a proxy's limit": {
+			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+				if r.Method != "PATCH" {
+					return false
+				}
+				w.WriteHeader(413)
+				io.WriteString(w, page)
+				return true
+			}},
+			[]string{"PATCH http://", "413 Request Entity Too Large", "sent: sha256:", " bytes)", "larger than a proxy allows"},
+		},
+		"a page of an error": {
+			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+				if r.Method != "PUT" || !strings.Contains(r.URL.Path, byDigest) {
+					return false
+				}
+				w.WriteHeader(502)
+				io.WriteString(w, page)
+				return true
+			}},
+			[]string{"PUT http://", "502 Bad Gateway", "sent: manifest, "},
+		},
+		"no repository": {
+			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+				return r.Method == "POST" && registrytest.Refuse(w, 404, "NAME_UNKNOWN", "The repository does not exist in the registry")
+			}},
+			[]string{"create it first", "NAME_UNKNOWN"},
+		},
+		"a tag that is not kept": {
+			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+				return is(r, "PUT", "/manifests/one") && answer(w, 201)
+			}},
+			[]string{"set, but asking for it back", "not found"},
+		},
+		"an index that is refused": {
+			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+				return is(r, "PUT", byDigest) && strings.Contains(r.Header.Get("Content-Type"), "index") &&
+					registrytest.Refuse(w, 415, "MANIFEST_INVALID", `schema\nunsupported`+strings.Repeat(" word", 200))
+			}},
+			[]string{"415", "MANIFEST_INVALID: schema unsupported word", "..."},
+		},
+		"an answer to a write that is not about what is absent": {
+			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+				return is(r, "PUT", byDigest) && answer(w, 404)
+			}},
+			[]string{"404"},
+		},
+		"absent or forbidden": {
+			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+				return r.Method != "POST" && strings.Contains(r.URL.Path, "/org/") && answer(w, 403)
+			}},
+			[]string{"403", "log in with docker login", "does not exist", "hides what is absent", "virtual repositories", "create the repository"},
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := &waits{}
+			r := openAt(t, tt.odd.Serve(t)+"/org/a", Options{Keychain: ann, Sleep: w.sleep})
+			index := randomIndex(t)
+			_, err := r.Digest(t.Context(), "one")
+			if err == nil || errors.Is(err, ErrNotFound) {
+				if err = r.Push(t.Context(), index); err == nil {
+					err = r.Tag(t.Context(), index, "one")
+				}
+				if errors.Is(err, ErrNotFound) && what != "a tag that is not kept" {
+					t.Errorf("%v says that something was not found", err)
+				}
+			}
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error lacks %q: %v", want, err)
+				}
+			}
+			if strings.ContainsAny(err.Error(), "\n\r<>") || len(err.Error()) > 900 {
+				t.Errorf("the error is not one short line: %q", err)
+			}
+		})
+	}
+}
+
+// What says that a tag is there, but refuses to move it, is told apart from
+// what refuses for another reason.
+func TestImmutableTags(t *testing.T) {
+	for what, refusal := range map[string]struct {
+		status        int
+		code, message string
+	}{
+		"ECR":               {400, "TAG_INVALID", "The image tag 'one' already exists in the 'x' repository and cannot be overwritten because the repository is immutable."},
+		"ECR, older":        {400, "ImageTagAlreadyExistsException", "The image tag exists"},
+		"Harbor":            {412, "PRECONDITION", "Failed to process request due to 'x:one' configured as immutable."},
+		"GitLab":            {403, "DENIED", "Cannot push to a protected tag"},
+		"Artifact Registry": {400, "MANIFEST_INVALID", "cannot update tag one. The repository has enabled tag immutability"},
+		"Quay":              {409, "TAG_IMMUTABLE", "tag is immutable"},
+		"Azure":             {405, "UNSUPPORTED", "The operation is disallowed on this registry, repository or image."},
+		"Nexus":             {400, "UNKNOWN", "Repository does not allow updating assets: x"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			kept, refuses := true, false
+			odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+				return is(r, "PUT", "/manifests/one") && refuses && registrytest.Refuse(w, refusal.status, refusal.code, refusal.message)
+			}}
+			r := openAt(t, odd.Serve(t)+"/org/a", Options{})
+			old, index := randomIndex(t), randomIndex(t)
+			refuses = true
+			if err := r.Push(t.Context(), index); err != nil {
+				t.Fatal(err)
+			}
+			var immutable *ImmutableTagError
+			if err := r.Tag(t.Context(), index, "one"); err == nil || errors.As(err, &immutable) {
+				t.Errorf("a tag that is not there: %v, want another error", err)
+			}
+			refuses = false
+			if err := errors.Join(r.Push(t.Context(), old), r.Tag(t.Context(), old, "one")); err != nil {
+				t.Fatal(err)
+			}
+			refuses = kept
+			if err := r.Tag(t.Context(), old, "one"); err != nil {
+				t.Errorf("a tag that need not move: %v", err)
+			}
+			err := r.Tag(t.Context(), index, "one")
+			if !errors.As(err, &immutable) || immutable.Now != digestOf(t, old) || immutable.Want != digestOf(t, index) {
+				t.Errorf("Tag() = %v, want an ImmutableTagError", err)
+			}
+		})
+	}
+	for what, status := range map[string]int{"no rights": 403, "busy": 429} {
+		odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return is(r, "PUT", "/manifests/one") && n > 0 && registrytest.Refuse(w, status, "DENIED", "no")
+		}}
+		r := openAt(t, odd.Serve(t)+"/org/a", Options{})
+		old, index := randomIndex(t), randomIndex(t)
+		if err := errors.Join(r.Push(t.Context(), old), r.Tag(t.Context(), old, "one"), r.Push(t.Context(), index)); err != nil {
+			t.Fatal(err)
+		}
+		var immutable *ImmutableTagError
+		if err := r.Tag(t.Context(), index, "one"); err == nil || errors.As(err, &immutable) {
+			t.Errorf("%s: Tag() = %v, want another error", what, err)
+		}
+	}
+}
+
+// A registry that says how long to wait is not asked before.
+func TestRetryAfter(t *testing.T) {
+	for header, want := range map[string]time.Duration{"7": 7 * time.Second, "3600": 2 * time.Minute, "": time.Second, "soon": time.Second} {
+		odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			if !is(r, "PUT", "/manifests/one") || n > 0 {
+				return false
+			}
+			w.Header().Set("Retry-After", header)
+			return answer(w, 429)
+		}}
+		w := &waits{}
+		r := openAt(t, odd.Serve(t)+"/org/a", Options{Sleep: w.sleep})
+		index := randomIndex(t)
+		if err := errors.Join(r.Push(t.Context(), index), r.Tag(t.Context(), index, "one")); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.all) != 1 || w.all[0] < want || w.all[0] > want+want/5 {
+			t.Errorf("Retry-After %q: waited %v, want about %v", header, w.all, want)
+		}
+	}
+}
+
+// counter notes the requests that it carries.
+type counter struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.all = append(c.all, fmt.Sprintf("%s %s %d", r.Method, r.URL.RequestURI(), resp.StatusCode))
+	}
+	return resp, err
+}
+
+func (c *counter) count(pattern string) int {
+	n := 0
+	for _, s := range c.all {
+		if regexp.MustCompile(pattern).MatchString(s) {
+			n++
+		}
+	}
+	return n
+}
+
+// Blobs that a registry has in another repository are mounted, not sent: also
+// when all repositories are pushed to at once.
+func TestSiblingsAreMounted(t *testing.T) {
+	hosts := map[string]string{
+		"docker-registry": registrytest.Start(t, registrytest.Options{}),
+		"with tokens":     (&registrytest.Odd{Tokens: &registrytest.Tokens{}}).Serve(t),
+	}
+	for what, host := range hosts {
+		for _, atOnce := range []int{1, 3} {
+			c := &counter{}
+			client := NewClient(Options{Transport: c, Keychain: ann})
+			index := randomIndex(t)
+			var g errgroup.Group
+			g.SetLimit(atOnce)
+			for _, at := range []string{"/org/a", "/org/b", "/org/c"} {
+				repo, err := name.NewRepository(host + at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := client.Repository(repo)
+				if err != nil {
+					t.Fatal(err)
+				}
+				g.Go(func() error { return r.Push(t.Context(), index) })
+			}
+			if err := g.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			const blobs = 2 * (3 + 1)
+			if sent, mounted := c.count("^PATCH .* 20"), c.count("^POST .*mount=.* 201$"); sent != blobs || mounted != 2*blobs {
+				t.Errorf("%s, %d at once: %d blobs sent and %d mounted, want %d and %d", what, atOnce, sent, mounted, blobs, 2*blobs)
+			}
+		}
+	}
+}

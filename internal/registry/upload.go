@@ -1,0 +1,236 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// blob is what is uploaded.
+type blob struct {
+	digest v1.Hash
+	size   int64
+	open   func() (io.ReadCloser, error)
+	from   name.Reference // the image in a registry that it was read from; may be nil
+}
+
+func (b blob) String() string { return fmt.Sprintf("%s, %d bytes", b.digest, b.size) }
+
+func blobOf(l v1.Layer) (blob, error) {
+	digest, err := l.Digest()
+	if err != nil {
+		return blob{}, err
+	}
+	size, err := l.Size()
+	b := blob{digest: digest, size: size, open: l.Compressed}
+	if read, ok := l.(*remote.MountableLayer); ok {
+		b.from = read.Reference
+	}
+	return b, err
+}
+
+// ensureBlob makes sure that a blob is there. What breaks off, is lost or is
+// refused for the moment begins again from the start.
+func (r *remoteRepository) ensureBlob(ctx context.Context, b blob) error {
+	release, err := r.host.blobs.hold(ctx, b.digest)
+	if err != nil {
+		return err
+	}
+	defer release()
+	found, err := r.hasBlob(ctx, b.digest, b.size)
+	var answer *AnswerError
+	if found || err != nil && !(errors.As(err, &answer) && hides[answer.Status]) {
+		return err
+	}
+	err = r.repeat(ctx, lost, func() error { return r.upload(ctx, b) })
+	if err == nil {
+		r.host.blobs.add(b.digest, r.repo.RepositoryStr())
+	}
+	return err
+}
+
+// repeat tries something that writes, as often as it may succeed a moment later.
+func (r *remoteRepository) repeat(ctx context.Context, also func(*AnswerError) bool, try func() error) error {
+	for n := 0; ; n++ {
+		err := try()
+		if err == nil || n == tries-1 || ctx.Err() != nil {
+			return err
+		}
+		var after time.Duration
+		var answer *AnswerError
+		switch {
+		case errors.As(err, &answer) && (busy[answer.Status] || also(answer)):
+			after = answer.RetryAfter
+		case answer == nil && passing(err):
+		default:
+			return err
+		}
+		if r.host.wait(ctx, n, after) != nil {
+			return err
+		}
+	}
+}
+
+// lost tells whether an answer says that the upload is not known any more, or
+// that the registry has not got all of it.
+func lost(e *AnswerError) bool {
+	switch {
+	case e.Method == http.MethodPost:
+		return false
+	case e.Status == http.StatusNotFound || e.Status == http.StatusRequestedRangeNotSatisfiable:
+		return true
+	}
+	return e.Code == "BLOB_UPLOAD_UNKNOWN" || e.Code == "BLOB_UPLOAD_INVALID" || e.Code == "DIGEST_INVALID" || e.Code == "SIZE_INVALID"
+}
+
+// upload sends a blob, or has the registry take it from another repository.
+func (r *remoteRepository) upload(ctx context.Context, b blob) error {
+	at, mounted, err := r.mount(ctx, b)
+	if err != nil || mounted {
+		return err
+	}
+	if at == "" {
+		if at, err = r.beginUpload(ctx, ""); err != nil {
+			return err
+		}
+	}
+	next, err := r.send(ctx, http.MethodPatch, at, b, http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK)
+	var answer *AnswerError
+	if errors.As(err, &answer) && noPatch[answer.Status] {
+		// Uploads in one piece are the other way that the specification has.
+		_, err = r.send(ctx, http.MethodPut, withDigest(at, b.digest), b, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	// Asked again here, for otherwise all of the blob would be sent again.
+	return r.repeat(ctx, never, func() error { return r.endUpload(ctx, withDigest(next, b.digest), b) })
+}
+
+func (r *remoteRepository) endUpload(ctx context.Context, at string, b blob) error {
+	req, err := r.request(ctx, http.MethodPut, at)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/octet-stream")
+	resp, err := r.do(req, b.String(), http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	if err != nil {
+		return err
+	}
+	drain(resp)
+	return nil
+}
+
+func never(*AnswerError) bool { return false }
+
+var noPatch = map[int]bool{http.StatusMethodNotAllowed: true, http.StatusNotImplemented: true, http.StatusLengthRequired: true, http.StatusUnsupportedMediaType: true}
+
+// mount asks for a blob of another repository of this registry. A registry
+// that will not do it may have begun an upload, at the URL that is returned.
+func (r *remoteRepository) mount(ctx context.Context, b blob) (at string, mounted bool, err error) {
+	to := r.repo.RepositoryStr()
+	from := r.host.blobs.source(b.digest, to)
+	if from == "" && b.from != nil && b.from.Context().RegistryStr() == r.repo.RegistryStr() {
+		from = r.host.blobs.other(b.from.Context().RepositoryStr(), to)
+	}
+	if from == "" {
+		return "", false, nil
+	}
+	query := url.Values{"mount": {b.digest.String()}, "from": {from}}
+	at, err = r.beginUpload(ctx, "?"+query.Encode())
+	var answer *AnswerError
+	switch {
+	case errors.As(err, &answer) && busy[answer.Status], err != nil && answer == nil:
+		return "", false, err
+	case err != nil:
+		r.host.blobs.refuse(from, to)
+		return "", false, nil
+	}
+	return at, at == "", nil
+}
+
+// beginUpload returns where a blob is to be sent, "" when the registry has it.
+func (r *remoteRepository) beginUpload(ctx context.Context, query string) (string, error) {
+	req, err := r.request(ctx, http.MethodPost, "blobs/uploads/"+query)
+	if err != nil {
+		return "", err
+	}
+	resp, err := r.do(req, "", http.StatusAccepted, http.StatusCreated)
+	if err != nil {
+		var answer *AnswerError
+		if errors.As(err, &answer) && answer.Status == http.StatusNotFound {
+			return "", &NoRepositoryError{Repository: r.repo.Name(), Err: answer}
+		}
+		return "", err
+	}
+	defer drain(resp)
+	if resp.StatusCode == http.StatusCreated {
+		return "", nil
+	}
+	return r.host.location(resp, "")
+}
+
+// send sends a blob and returns where the upload goes on.
+func (r *remoteRepository) send(ctx context.Context, method, at string, b blob, ok ...int) (string, error) {
+	req, err := r.request(ctx, method, at)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/octet-stream")
+	req.ContentLength = b.size
+	if b.size > 0 {
+		req.GetBody = b.open
+		req.Body = io.NopCloser(http.NoBody) // the wire opens the blob for every try
+	}
+	resp, err := r.do(req, b.String(), ok...)
+	if err != nil {
+		return "", err
+	}
+	defer drain(resp)
+	return r.host.location(resp, at)
+}
+
+// location is where an answer says that an upload goes on; otherwise where it
+// says nothing. Registries behind a proxy that hides scheme or port from them
+// name themselves wrongly.
+func (h *host) location(resp *http.Response, otherwise string) (string, error) {
+	given := resp.Header.Get("Location")
+	if given == "" {
+		if otherwise == "" {
+			return "", fmt.Errorf("%s: the answer has no Location", place(resp.Request))
+		}
+		return otherwise, nil
+	}
+	u, err := resp.Request.URL.Parse(given)
+	if err != nil {
+		return "", fmt.Errorf("%s: the answer has a Location that is not a URL: %q", place(resp.Request), clean(given))
+	}
+	asked := resp.Request.URL
+	if hostname(u.Host) == hostname(asked.Host) && (u.Host == asked.Host || u.Port() == "") {
+		u.Scheme, u.Host = asked.Scheme, asked.Host
+	}
+	if err := h.mayRedirect(&http.Request{Method: http.MethodPut, URL: u}, []*http.Request{resp.Request}); err != nil {
+		return "", fmt.Errorf("%s: %w", place(resp.Request), err)
+	}
+	return u.String(), nil
+}
+
+func withDigest(at string, digest v1.Hash) string {
+	u, err := url.Parse(at)
+	if err != nil {
+		return at
+	}
+	q := u.Query()
+	q.Set("digest", digest.String())
+	u.RawQuery = q.Encode()
+	return u.String()
+}
