@@ -26,9 +26,9 @@ func (a *app) buildCommand() *cobra.Command {
 		Short: "Build one system's image and push it by digest, for publish-index to join",
 		Long: `Builds the image of one system and pushes it to every destination under its digest,
 without a tag. factory publish-index joins the images of all systems and sets the
-tags. That is how the systems of one image can be built by separate machines; one
-machine that builds them all with factory run --once gets the same digest. Binary caches of
-the configuration are filled here, where the bytes are at hand.
+tags. In this way separate machines can build the systems of one image; one machine
+that builds them all with factory run --once gets the same digest. The binary caches
+of the configuration are filled at this point.
 
 JSON: {channel, rev, system, recipe, digest}; the digest is empty for an optional
 system that upstream does not have.`,
@@ -89,12 +89,12 @@ func (a *app) publishIndexCommand() *cobra.Command {
 		Use:   "publish-index [--due MATRIX] PART.json…",
 		Short: "Join images that factory build has pushed, and publish them",
 		Long: `Reads what factory build --output json has printed, joins the images of each
-commit into one index, checks it and sets the tags. A commit of which a system is
-missing is not published.
+commit into one index, checks it and sets the tags. A commit that lacks one of its
+systems is not published.
 
-With --due, what factory plan --output github-matrix printed, a commit that was due
-and of which there is no part at all is a failure, too: it is recorded, and told to
-the webhooks.
+--due takes what factory plan --output github-matrix printed. A commit that was due
+but has no part at all then counts as a failure: it is recorded, and the webhooks are
+told.
 
 JSON: as factory run --once.`,
 		Example: `  factory publish-index parts/*.json
@@ -107,7 +107,7 @@ JSON: as factory run --once.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.publishIndex(cmd.Context(), args, o) },
 	}
-	cmd.Flags().StringVar(&o.due, "due", "", "the matrix that the parts were built by")
+	cmd.Flags().StringVar(&o.due, "due", "", "the matrix that the parts were built from")
 	o.addFlag(cmd)
 	return cmd
 }

@@ -22,15 +22,15 @@ func (a *app) historyCommand() *cobra.Command {
 		Long: `Shows the events that the state file remembers: publications and failures, newest
 first. The last 10,000 are kept.
 
-JSON: [{time, channel, rev, image, digest, action, reason, error}]; what an event
-does not have is absent.`,
+JSON: [{time, channel, rev, image, digest, action, reason, error}]; fields that an
+event does not have are left out.`,
 		Example: `  factory history --channel nixos-26.05 --limit 5
   factory history --output json | jq -r '.[] | select(.error) | "\(.time) \(.channel) \(.error)"'`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.history(o) },
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "only this channel")
-	cmd.Flags().IntVar(&o.limit, "limit", 50, "at most so many events, 0 for all")
+	cmd.Flags().IntVar(&o.limit, "limit", 50, "show at most this many events; 0 for all")
 	o.addFlag(cmd)
 	return cmd
 }
@@ -40,7 +40,7 @@ func (a *app) history(o historyOptions) error {
 		return err
 	}
 	if o.limit < 0 {
-		return usageError{fmt.Errorf("--limit %d: want a number from 0 on", o.limit)}
+		return usageError{fmt.Errorf("--limit %d: want 0 or more", o.limit)}
 	}
 	c, err := a.config(false)
 	if err != nil {

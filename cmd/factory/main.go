@@ -99,9 +99,10 @@ image with Nix, Cachix, Attic and that very nixpkgs already in its store, and
 publishes it as <org>/nixpkgs-<channel>:<commit>.
 
 It needs a network and Nix 2.18 or newer; no Docker, no root, no KVM. Nix is
-used to evaluate; nothing is written to /nix unless no binary cache has a tool.
+used to evaluate; nothing is written to /nix, unless a tool is in no binary cache
+and has to be built.
 
-What to follow and where to publish stands in channels.yaml.
+channels.yaml says what to follow and where to publish.
 
 Exit codes: 0 done or nothing to do, 1 something failed, 2 wrong usage or
 configuration (nothing was done), 130 interrupted.`,
@@ -120,9 +121,9 @@ configuration (nothing was done), 130 interrupted.`,
 	root.SetVersionTemplate(thisBuild.String() + "\n")
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.configFile, "config", "c", "", "configuration file (FACTORY_CONFIG; default channels.yaml)")
-	flags.StringVar(&a.stateFile, "state", "", "state file (FACTORY_STATE; default as in the configuration)")
-	flags.StringVar(&a.cacheDir, "cache-dir", "", "folder for unfinished work (FACTORY_CACHE_DIR; default as in the configuration)")
-	flags.StringArrayVar(&a.publish, "publish", nil, "destination instead of those in the configuration, may be repeated (FACTORY_PUBLISH, separated by spaces)")
+	flags.StringVar(&a.stateFile, "state", "", "state file (FACTORY_STATE; default: what the configuration says)")
+	flags.StringVar(&a.cacheDir, "cache-dir", "", "folder for unfinished work (FACTORY_CACHE_DIR; default: what the configuration says)")
+	flags.StringArrayVar(&a.publish, "publish", nil, "publish here instead of where the configuration says; may be repeated (FACTORY_PUBLISH, separated by spaces)")
 	flags.StringVar(&a.logFormat, "log-format", "text", "log on stderr: text (for people on a terminal, key=value elsewhere) or json")
 	root.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{logText, logJSON}, nothingElse))
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "log errors only")

@@ -32,8 +32,8 @@ frozen.
 JSON: [{channel, rev, action, reason, systems, images, tags, error}], action one of
 none, build, rebuild; error only where there is one.
 
-github-matrix: {"include": [{channel, rev, system}]} in one line, an entry for each
-image of one system that is due: the matrix of a GitHub Actions job that runs
+github-matrix: {"include": [{channel, rev, system}]} on one line, with an entry for
+each system of each image that is due: the matrix of a GitHub Actions job that runs
 factory build.`,
 		Example: `  factory plan
   factory plan --output json | jq -r '.[] | select(.action != "none") | .channel'`,

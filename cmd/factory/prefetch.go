@@ -42,7 +42,7 @@ from a FILE, and prints what Nix would make of it: the same store path and hash 
 nix-prefetch-url --unpack, with the fetchTarball expression to paste. Nothing is
 unpacked or written to a store.
 
-The archive of a commit is held against the git tree that the API names for it.
+The archive of a commit has to match the git tree that the API names for it.
 
 JSON: {rev, url, storePath, sourcePath, sha256, narHash, narSize, treeId};
 storePath is for the name nixpkgs-src, sourcePath for the name source.`,

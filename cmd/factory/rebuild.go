@@ -23,9 +23,11 @@ func (a *app) rebuildCommand() *cobra.Command {
 		Use:   "rebuild --channel CHANNEL [--rev REV]",
 		Short: "Build and publish an image whatever the plan says",
 		Long: `Builds the image of a channel's head, or of the commit REV, from nothing, and
-publishes it under its commit. The moving tags of the channel follow only if the
-commit is its head. Equal inputs give the same digest, so this does no harm to
-those who use the image.`,
+publishes it under the tag of its commit. The moving tags of the channel follow only
+if the commit is its head. Equal inputs give the same digest, so nobody who uses the
+image is disturbed.
+
+JSON: as factory run --once.`,
 		Example: `  factory rebuild --channel nixos-26.05
   factory rebuild --channel nixos-26.05 --rev 0123456789abcdef0123456789abcdef01234567`,
 		Args: cobra.NoArgs,

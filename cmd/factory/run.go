@@ -24,16 +24,16 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [--once]",
 		Short: "Build and publish what is new, on a schedule or once",
-		Long: `Looks at every channel of the configuration: asks upstream for its head and the
-registries for the head's image, builds what is missing or was made by an older
-recipe, publishes and records it. A channel that fails does not keep the others
-from being published.
+		Long: `Goes through the channels of the configuration: asks upstream for each one's head
+and the registries for the head's image, builds what is missing or was made by an
+older recipe, publishes it and records it. A channel that fails does not stop the
+others.
 
-With --once that is done once. Without it, it is done at the start and then by the
-schedule of the configuration, never twice at the same time; a channel that failed
+With --once it does this once and exits. Otherwise it does it at the start and then
+on the schedule of the configuration, never twice at the same time; a channel that failed
 is tried again after 2 minutes, then after twice as long each time. SIGTERM or an
-interrupt ends it: the image that is being made may be finished within the grace of
-the configuration, a second signal ends it at once. SIGHUP reads the configuration
+interrupt ends it: the image in progress may be finished within the grace period of
+the configuration; a second signal ends it at once. SIGHUP reads the configuration
 again; if it is wrong, the old one stays.
 
 Environment: GITHUB_TOKEN raises the limit of requests to the API from 60 an
@@ -55,7 +55,7 @@ interrupted.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.once, "once", false, "one cycle, then exit")
-	cmd.Flags().BoolVar(&o.noBuild, "no-build", false, "with --once: only put right tags and the record of what is up to date; needs no Nix")
+	cmd.Flags().BoolVar(&o.noBuild, "no-build", false, "with --once: build nothing, only restore the tags and the record of images that are up to date; needs no Nix")
 	cmd.Flags().StringVar(&o.listen, "listen", "", "address for /healthz, /readyz and /metrics; without --once")
 	o.addFlag(cmd)
 	return cmd

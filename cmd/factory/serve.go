@@ -74,7 +74,7 @@ func (a *app) findLayout(o *serveOptions) error {
 	}
 	err = serve.Check(o.layout)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not there: nothing has been published so far (factory run --once makes it)", o.layout)
+		return fmt.Errorf("%s is not there: nothing has been published yet (factory run --once makes it)", o.layout)
 	}
 	return err
 }

@@ -168,7 +168,7 @@ func (a *app) factory(c config.Config) (*factory.Factory, error) {
 func snapshot(c config.Config) (*record.Store, error) {
 	store, err := record.Snapshot(c.State)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("state: %s: no cycle has run so far", c.State)
+		return nil, fmt.Errorf("state: %s is not there: no cycle has run yet", c.State)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)

@@ -39,11 +39,11 @@ var (
 func ParseDestination(to, dir string) (Destination, error) {
 	if folder, ok := strings.CutPrefix(to, "oci:"); ok {
 		if folder == "" || strings.HasPrefix(folder, "//") {
-			return Destination{}, fmt.Errorf("bad destination %q: no folder behind oci: (want %s)", to, wantDestination)
+			return Destination{}, fmt.Errorf("bad destination %q: no folder after oci: (want %s)", to, wantDestination)
 		}
 		layout := resolve(dir, folder)
 		if filepath.Clean(layout) == "/" {
-			return Destination{}, fmt.Errorf("bad destination %q: the root folder is no place for images (want %s)", to, wantDestination)
+			return Destination{}, fmt.Errorf("bad destination %q: the root folder cannot hold images (want %s)", to, wantDestination)
 		}
 		return Destination{To: to, Layout: layout}, nil
 	}

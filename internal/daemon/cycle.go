@@ -65,13 +65,13 @@ func (d *daemon) guard(asked context.Context, ended <-chan struct{}, cancel cont
 		return
 	case <-asked.Done():
 	}
-	d.Log.Info("stopping when the running cycle has ended", "grace", d.Grace)
+	d.Log.Info("stopping once the running cycle has ended", "grace", d.Grace)
 	timer := time.NewTimer(d.Grace)
 	defer timer.Stop()
 	select {
 	case <-ended:
 	case <-timer.C:
-		d.Log.Warn("the grace is over, the running cycle is cancelled")
+		d.Log.Warn("the grace period is over: the running cycle is cancelled")
 		cancel(ErrStopped)
 	}
 }

@@ -56,7 +56,7 @@ type Options struct {
 
 // Causes of a cancelled cycle, as context.Cause gives them.
 var (
-	ErrStopped = errors.New("stopped, and the grace is over")
+	ErrStopped = errors.New("stopped, and the grace period is over")
 	ErrLimit   = errors.New("the cycle took longer than its limit")
 )
 
@@ -140,12 +140,12 @@ func (d *daemon) newTable() timetable {
 func (d *daemon) plan(retry time.Time) {
 	now := d.clock()
 	if missed := d.table.start; d.table.advance(now) {
-		d.Log.Warn("cycle still ran at the next scheduled start, which is left out", "start", stamp(missed))
+		d.Log.Warn("a cycle was still running at the next scheduled start, which is skipped", "start", stamp(missed))
 	}
 	d.table.retryAt(retry, now)
 	start, why := d.table.next()
 	if start.IsZero() {
-		d.Log.Warn("no next cycle: the schedule has no time to come")
+		d.Log.Warn("no next cycle: the schedule names no time in the future")
 		return
 	}
 	d.Log.Info("waiting", "next", stamp(start), "for", why)

@@ -24,7 +24,7 @@ func TestLongCycle(t *testing.T) {
 		}
 		b.run(5 * time.Hour)
 		b.want("2026-11-20 16:50", "2026-11-20 17:47", "2026-11-20 20:47", "2026-11-20 21:47")
-		b.wantLog("still ran at the next scheduled start", "start=2026-11-20T18:47:00Z", "next=2026-11-20T20:47:00Z")
+		b.wantLog("still running at the next scheduled start", "start=2026-11-20T18:47:00Z", "next=2026-11-20T20:47:00Z")
 	})
 }
 

@@ -53,8 +53,8 @@ func TestStopDuringACycle(t *testing.T) {
 		log   string
 	}{
 		{"within the grace", 10 * time.Minute, 9 * time.Minute, 0, nil, 9 * time.Minute, "cycle done"},
-		{"beyond the grace", 10 * time.Minute, time.Hour, 30 * time.Second, ErrStopped, 10*time.Minute + 30*time.Second, "the grace is over"},
-		{"no grace", 0, time.Hour, 0, ErrStopped, 0, "the grace is over"},
+		{"beyond the grace", 10 * time.Minute, time.Hour, 30 * time.Second, ErrStopped, 10*time.Minute + 30*time.Second, "the grace period is over"},
+		{"no grace", 0, time.Hour, 0, ErrStopped, 0, "the grace period is over"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestStopDuringACycle(t *testing.T) {
 					t.Errorf("cause %v, want %v", cause, tt.cause)
 				}
 				b.want("2026-11-20 16:50")
-				b.wantLog("stopping when the running cycle has ended", tt.log, "msg=stopped")
+				b.wantLog("stopping once the running cycle has ended", tt.log, "msg=stopped")
 			})
 		})
 	}

@@ -16,7 +16,7 @@ type Health struct {
 	limit    time.Duration
 	beat     time.Time // the loop was last seen
 	begun    time.Time // of the running cycle; zero: none runs
-	finished time.Time // the last cycle that went well; zero: none
+	finished time.Time // the last cycle that succeeded; zero: none
 	cut      error     // why the last cycle was ended before it had ended; nil: it was not
 	unasked  error     // why no channel could be asked in the last cycle; nil: one could
 }

@@ -15,13 +15,13 @@ func TestHealth(t *testing.T) {
 		do           func(h *Health)
 		alive, ready string // "": yes
 	}{
-		{"at the start", func(*Health) {}, "", "no cycle has gone well yet"},
+		{"at the start", func(*Health) {}, "", "no cycle has succeeded yet"},
 		{"the loop never began", func(*Health) { time.Sleep(6 * time.Minute) },
-			"no sign of life for 6m0s", "no cycle has gone well yet"},
+			"no sign of life for 6m0s", "no cycle has succeeded yet"},
 		{"first cycle runs", func(h *Health) {
 			h.Begin()
 			time.Sleep(50 * time.Minute)
-		}, "", "no cycle has gone well yet"},
+		}, "", "no cycle has succeeded yet"},
 		{"first cycle went well", func(h *Health) {
 			h.Begin()
 			time.Sleep(50 * time.Minute)
@@ -30,7 +30,7 @@ func TestHealth(t *testing.T) {
 		{"first cycle failed", func(h *Health) {
 			h.Begin()
 			h.End(errStore)
-		}, "", "no cycle has gone well yet"},
+		}, "", "no cycle has succeeded yet"},
 		{"waiting", func(h *Health) {
 			h.Begin()
 			h.End(nil)
@@ -63,11 +63,11 @@ func TestHealth(t *testing.T) {
 			h.CutOff(errors.New("too long"))
 		}, "the last cycle was cut off: too long", ""},
 		{"first cycle cut off", func(h *Health) { h.CutOff(errors.New("too long")) },
-			"the last cycle was cut off: too long", "no cycle has gone well yet"},
+			"the last cycle was cut off: too long", "no cycle has succeeded yet"},
 		{"the next one runs", func(h *Health) {
 			h.CutOff(errors.New("too long"))
 			h.Begin()
-		}, "the last cycle was cut off: too long", "no cycle has gone well yet"},
+		}, "the last cycle was cut off: too long", "no cycle has succeeded yet"},
 		{"the next one ended in time", func(h *Health) {
 			h.CutOff(errors.New("too long"))
 			h.Begin()
@@ -77,7 +77,7 @@ func TestHealth(t *testing.T) {
 			h.Bounds(2*time.Hour, 0)
 			h.Begin()
 			time.Sleep(1000 * time.Hour)
-		}, "", "no cycle has gone well yet"},
+		}, "", "no cycle has succeeded yet"},
 		{"cycles fail", func(h *Health) {
 			h.Begin()
 			h.End(nil)
@@ -86,7 +86,7 @@ func TestHealth(t *testing.T) {
 				h.Begin()
 				h.End(errStore)
 			}
-		}, "", "the last cycle that went well ended 3h0m0s ago"},
+		}, "", "the last cycle that succeeded ended 3h0m0s ago"},
 		{"no channel could be asked, at first", func(h *Health) {
 			h.Begin()
 			h.Asked(errUpstream)

@@ -80,15 +80,15 @@ func New(o Options) *Metrics {
 		requests: &requests{},
 
 		heads:         counters("head_changes_total", "Commits that a channel moved to while it was followed.", "channel"),
-		failures:      counters("failures_total", "Tries of a channel that failed, whatever the step.", "channel"),
-		failing:       gauges("channel_failures", "Tries of the channel's head that failed in a row; 0 when it is well.", "channel"),
+		failures:      counters("failures_total", "Failed attempts of a channel, at whatever step.", "channel"),
+		failing:       gauges("channel_failures", "Failed attempts at the channel's head in a row; 0 when the last one succeeded.", "channel"),
 		gone:          gauges("channel_gone", "1 while upstream has no branch of the channel any more, else 0.", "channel"),
 		lag:           histograms("publication_lag_seconds", "Time from a channel's move to a commit until its image was published.", lags, "channel"),
 		publishedAt:   gauges("channel_published_timestamp_seconds", "When an image of the channel was last published.", "channel"),
-		builds:        counters("builds_total", "Images that were to be built and published.", "channel", "result"),
+		builds:        counters("builds_total", "Builds of images, by how they ended.", "channel", "result"),
 		buildDuration: histograms("build_duration_seconds", "Time from the download of the source to the last tag.", durations, "result"),
-		layers:        counters("layers_total", "Layers of published images: made, or found in a registry and reused.", "origin"),
-		cycles:        counters("cycles_total", "Cycles: looks at every channel, with what followed.", "result"),
+		layers:        counters("layers_total", "Layers of published images, made or found in a registry and reused.", "origin"),
+		cycles:        counters("cycles_total", "Cycles through all channels, by how they ended.", "result"),
 		cycleDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "cycle_duration_seconds", Help: "Time that a cycle took.", Buckets: durations,
 		}),
@@ -102,7 +102,7 @@ func New(o Options) *Metrics {
 	m.gauge("build_info", "Which factory this is.", prometheus.Labels{"version": o.Build.Version, "revision": o.Build.Revision, "go": o.Build.Go},
 		func() float64 { return 1 })
 	if o.Ready != nil {
-		m.gauge("ready", "1 while the daemon does its work, as /readyz has it; 0 before its first cycle went well, and when no channel can be asked.", nil,
+		m.gauge("ready", "1 while the daemon does its work, as /readyz has it; 0 before its first successful cycle, and while no channel can be asked.", nil,
 			func() float64 {
 				if o.Ready() != nil {
 					return 0

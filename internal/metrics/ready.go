@@ -22,10 +22,10 @@ func (h *Health) Ready() error {
 		return fmt.Errorf("no channel could be asked in the last cycle: %w", h.unasked)
 	}
 	if h.finished.IsZero() {
-		return errors.New("no cycle has gone well yet")
+		return errors.New("no cycle has succeeded yet")
 	}
 	if age := h.now().Sub(h.finished); h.fresh > 0 && age > h.fresh {
-		return fmt.Errorf("the last cycle that went well ended %v ago", age.Round(time.Second))
+		return fmt.Errorf("the last cycle that succeeded ended %v ago", age.Round(time.Second))
 	}
 	return nil
 }

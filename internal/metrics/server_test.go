@@ -46,7 +46,7 @@ func TestRoutes(t *testing.T) {
 		body               string // how it begins
 	}{
 		{"alive", "GET", "/healthz", 200, "ok\n"},
-		{"not ready", "GET", "/readyz", 503, "no cycle has gone well yet\n"},
+		{"not ready", "GET", "/readyz", 503, "no cycle has succeeded yet\n"},
 		{"metrics", "GET", "/metrics", 200, "# HELP factory_"},
 		{"without a body", "HEAD", "/healthz", 200, ""},
 		{"method", "POST", "/healthz", 405, "Method Not Allowed"},

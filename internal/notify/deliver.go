@@ -140,7 +140,7 @@ func (w *Webhooks) try(ctx context.Context, h hook, body []byte) try {
 }
 
 var (
-	errRedirect   = errors.New("redirects are not followed, set the address that it leads to")
+	errRedirect   = errors.New("redirects are not followed: set the address that it leads to")
 	errConnection = errors.New("no connection")
 )
 

@@ -47,8 +47,14 @@ func raw(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			line, _ := bufio.NewReader(conn).ReadString('\n')
-			fmt.Fprintf(conn, "NONSENSE %s\r\n\r\n", line)
+			// All of the request is read, so that the client sees the answer and
+			// not a connection that breaks while it still writes.
+			said := "TLS"
+			if r, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				io.Copy(io.Discard, r.Body)
+				said = r.URL.String()
+			}
+			fmt.Fprintf(conn, "NONSENSE %s\r\n\r\n", said)
 			conn.Close()
 		}
 	}()
@@ -159,7 +165,7 @@ func TestRedirects(t *testing.T) {
 			// Not even if the client that is given would follow.
 			o := Options{HTTP: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}}
 			err := newHooks(t, o, Hook{URL: s.URL + "/" + secret}).Send(t.Context(), published)
-			want := fmt.Sprintf("POST %s: %d %s: redirects are not followed, set the address that it leads to", s.URL, status, http.StatusText(status))
+			want := fmt.Sprintf("POST %s: %d %s: redirects are not followed: set the address that it leads to", s.URL, status, http.StatusText(status))
 			if err == nil || err.Error() != want {
 				t.Errorf("Send = %v, want %s", err, want)
 			}
