@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
@@ -70,6 +69,7 @@ type world struct {
 	dir      string
 	log      log
 	wire     wire // to registries
+	client   *registry.Client
 	stall    time.Duration
 	now      time.Time
 	seen     int // requests to the upstream before mark
@@ -130,6 +130,7 @@ func (w *world) open() *factory.Factory {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.client = w.newClient()
 	client := fetch.New(fetch.Options{Delay: time.Millisecond, Limits: fetch.Limits{Stall: w.stall}})
 	api, err := heads.NewClient(heads.Options{
 		API:        w.config.Upstream.API,
@@ -162,15 +163,21 @@ func (w *world) open() *factory.Factory {
 }
 
 func (w *world) repository(dest config.Destination, channel string) (registry.Repository, error) {
-	at := dest.Repository(channel)
 	if dest.Layout != "" {
-		return registry.Layout(dest.Layout, at), nil
+		return registry.Layout(dest.Layout, dest.Repository(channel)), nil
 	}
-	repo, err := name.NewRepository(at)
+	repo, err := dest.Remote(channel)
 	if err != nil {
 		return nil, err
 	}
-	return registry.Remote(repo, registry.Options{Keychain: w.wire.keychain, Transport: &w.wire, Backoff: time.Millisecond})
+	if w.client == nil {
+		return w.newClient().Repository(repo)
+	}
+	return w.client.Repository(repo)
+}
+
+func (w *world) newClient() *registry.Client {
+	return registry.NewClient(registry.Options{Keychain: w.wire.keychain, Transport: &w.wire, Backoff: time.Millisecond, Push: true})
 }
 
 // cycle runs one cycle in a factory of its own, half a day after the last one.

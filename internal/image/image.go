@@ -163,6 +163,14 @@ type Part struct {
 	Image  v1.Image
 }
 
+// Plain is an image whose descriptor in an index has no artifact type. The
+// library would give it that of its configuration, which readers need not know:
+// skopeo copies such an index with another digest.
+type Plain struct{ v1.Image }
+
+// ArtifactType is asked for by the library.
+func (Plain) ArtifactType() (string, error) { return "", nil }
+
 // Index makes the index that a tag points to, with the parts in the order
 // given. Its annotations are those that all parts have in common, so it does not
 // matter whether the parts were made by one machine or by several.
@@ -185,7 +193,7 @@ func Index(parts []Part) (v1.ImageIndex, error) {
 			return nil, fmt.Errorf("the images for %s and %s are not of one build: their annotations differ", parts[0].System.Nix, p.System.Nix)
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add: p.Image,
+			Add: Plain{p.Image},
 			Descriptor: v1.Descriptor{
 				MediaType:   types.OCIManifestSchema1,
 				Platform:    &v1.Platform{OS: p.System.OS, Architecture: p.System.Arch, Variant: p.System.Variant},

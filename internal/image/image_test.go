@@ -219,6 +219,11 @@ func TestAssembleAndIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, desc := range manifest.Manifests {
+		if desc.ArtifactType != "" {
+			t.Errorf("the descriptor has the artifact type %q, with which skopeo cannot keep the digest", desc.ArtifactType)
+		}
+	}
 	if p := manifest.Manifests[0].Platform; p.OS != "linux" || p.Architecture != "arm64" {
 		t.Errorf("platform %v, want linux/arm64", p)
 	}

@@ -71,7 +71,7 @@ func Index(base v1.ImageIndex, content Content, facts Facts) (v1.ImageIndex, err
 			return nil, fmt.Errorf("%s: %w", systems[i], err)
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add:        own,
+			Add:        image.Plain{Image: own},
 			Descriptor: v1.Descriptor{MediaType: types.OCIManifestSchema1, Platform: desc.Platform},
 		})
 	}

@@ -195,6 +195,11 @@ func checkImage(t *testing.T, index v1.ImageIndex) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, desc := range manifest.Manifests {
+		if desc.ArtifactType != "" {
+			t.Errorf("the descriptor has the artifact type %q", desc.ArtifactType)
+		}
+	}
 	if diff := cmp.Diff(labels, manifest.Annotations); diff != "" {
 		t.Errorf("annotations of the index mismatch (-want +got):\n%s", diff)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // format changes when this program makes another image of the same inputs.
-const format = 1
+const format = 2
 
 // Settings are the settings that enter an image. Adding a field changes every
 // recipe.
