@@ -91,7 +91,7 @@ func (a *app) read(ctx context.Context, c config.Config, what string) (prefetche
 		return describe(tree)
 	}
 	if u, err := url.Parse(what); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
-		return a.readURL(ctx, what, "")
+		return a.readURL(ctx, c, what, "")
 	}
 	if !commitPattern.MatchString(what) {
 		return prefetched{}, usageError{fmt.Errorf("%q is no file, no http(s) URL and no commit (7 to 40 hex digits)", what)}
@@ -107,14 +107,14 @@ func (a *app) read(ctx context.Context, c config.Config, what string) (prefetche
 	if err != nil {
 		return prefetched{}, err
 	}
-	result, err := a.readURL(ctx, factory.ArchiveURL(c.Upstream, commit.Rev), commit.Tree)
+	result, err := a.readURL(ctx, c, factory.ArchiveURL(c.Upstream, commit.Rev), commit.Tree)
 	result.Rev = commit.Rev
 	return result, err
 }
 
 // readURL reads an archive from a URL. wantTree may be empty: not known.
-func (a *app) readURL(ctx context.Context, url, wantTree string) (prefetched, error) {
-	f := factory.Factory{Fetch: a.fetch(), Progress: a.bars()}
+func (a *app) readURL(ctx context.Context, c config.Config, url, wantTree string) (prefetched, error) {
+	f := factory.Factory{Fetch: a.archives(c, a.fetch()), Progress: a.bars()}
 	tree, err := f.ReadSource(ctx, url, "", "source")
 	if err != nil {
 		return prefetched{}, err

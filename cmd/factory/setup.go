@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -194,7 +195,7 @@ func (a *app) wire(c config.Config, store *record.Store) (*factory.Factory, erro
 	return &factory.Factory{
 		Config:     c,
 		Heads:      client,
-		Fetch:      f,
+		Fetch:      a.archives(c, f),
 		Cache:      binarycache.New(f, subs),
 		Store:      store,
 		Repository: open,
@@ -213,8 +214,19 @@ func (a *app) fetch() *fetch.Client {
 	return fetch.New(fetch.Options{UserAgent: userAgent, Progress: func(_ string, n int64) { a.moved.Fetched.Add(n) }})
 }
 
+// archives returns f as it reads nixpkgs archives: those of a private repository
+// need the API's token.
+func (a *app) archives(c config.Config, f *fetch.Client) *fetch.Client {
+	return heads.Archives(f, a.env("GITHUB_TOKEN"), c.Upstream.API, c.Upstream.Archive)
+}
+
 func (a *app) heads(c config.Config, f *fetch.Client, etags heads.ETags) (*heads.Client, error) {
+	log := a.logger()
 	return heads.NewClient(heads.Options{
+		Sleep: func(ctx context.Context, pause time.Duration) error {
+			log.Warn("the API asks for fewer requests at a time, waiting", "for", pause)
+			return fetch.Sleep(ctx, pause)
+		},
 		HTTP:       &http.Client{Transport: f.Transport()},
 		API:        c.Upstream.API,
 		Repository: c.Upstream.Repository,

@@ -111,7 +111,7 @@ func (b *Body) connect(cause error) error {
 			if !again {
 				return b.giveUp(cause, begun)
 			}
-			if err := sleep(b.ctx, pause); err != nil {
+			if err := Sleep(b.ctx, pause); err != nil {
 				return b.fail(err)
 			}
 		}

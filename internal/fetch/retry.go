@@ -11,7 +11,7 @@ import (
 
 // maxRetryAfter bounds the pause that a server may ask for.
 // Who asks for a longer one is believed: the request fails at once.
-const maxRetryAfter = time.Minute
+const maxRetryAfter = 2 * time.Minute
 
 // patience counts failures in a row and says when to stop trying.
 type patience struct {
@@ -36,7 +36,8 @@ func (p *patience) next(cause error) (pause time.Duration, again bool) {
 	return max(answer.retryAfter, backOff(p.client.options.Delay, p.failures)), true
 }
 
-func sleep(ctx context.Context, pause time.Duration) error {
+// Sleep lets time pass, or returns why ctx ended before.
+func Sleep(ctx context.Context, pause time.Duration) error {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

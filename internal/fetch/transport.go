@@ -34,7 +34,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		case !again:
 			return nil, cause
 		}
-		if err := sleep(req.Context(), pause); err != nil {
+		if err := Sleep(req.Context(), pause); err != nil {
 			return nil, err
 		}
 	}

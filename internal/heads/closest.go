@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -24,6 +25,9 @@ func (c *Client) unknownChannel(ctx context.Context, channel string, cause error
 	_, err := c.get(ctx, "git/matching-refs/heads/nix", &refs)
 	switch {
 	case errors.Is(err, fetch.ErrNotFound):
+		if !c.authenticated {
+			return fmt.Errorf("%w (if the repository is private: set GITHUB_TOKEN)", cause)
+		}
 		return cause // it is the repository that does not exist
 	case ctx.Err() != nil:
 		return err

@@ -53,6 +53,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	t.noteRate(resp.Header)
 	body, err := readAnswer(resp)
+	mark(resp, body)
 	switch {
 	case err != nil:
 		return nil, err

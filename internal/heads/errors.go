@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -43,9 +42,15 @@ func (e *UnknownCommitError) Error() string {
 type RateLimitError struct {
 	Reset         time.Time // when requests are possible again, in UTC
 	Authenticated bool      // whether a token was sent
+	Secondary     bool      // too many at a time, which a token does not change; else too many in an hour
+
+	pause time.Duration // until Reset
 }
 
 func (e *RateLimitError) Error() string {
+	if e.Secondary {
+		return "GitHub asks for fewer requests at a time (its secondary rate limit), and for none until " + e.Reset.Format(time.RFC3339)
+	}
 	text := "GitHub's rate limit is used up until " + e.Reset.Format(time.RFC3339)
 	if !e.Authenticated {
 		text += "; with a token in GITHUB_TOKEN it is 5,000 requests an hour instead of 60"
@@ -53,24 +58,20 @@ func (e *RateLimitError) Error() string {
 	return text
 }
 
-// defaultPause is for answers that say "slow down" but not for how long;
-// GitHub's documentation asks for at least a minute.
-const defaultPause = time.Minute
-
 // explain turns what go-github makes of an answer into errors of our own:
 // method, URL and status, or the time when the rate limit ends.
 func (c *Client) explain(req *http.Request, err error) error {
 	var primary *github.RateLimitError
 	if errors.As(err, &primary) {
-		return c.rateLimited(primary.Rate.Reset.Time)
+		return c.usedUp(primary.Rate.Reset.Time)
 	}
-	var secondary *github.AbuseRateLimitError
-	if errors.As(err, &secondary) {
+	var abuse *github.AbuseRateLimitError
+	if errors.As(err, &abuse) {
 		pause := defaultPause
-		if secondary.RetryAfter != nil {
-			pause = *secondary.RetryAfter
+		if abuse.RetryAfter != nil {
+			pause = *abuse.RetryAfter
 		}
-		return c.rateLimited(time.Now().Add(pause))
+		return c.slowDown(pause)
 	}
 	var answer *github.ErrorResponse
 	var otp *github.TwoFactorAuthError
@@ -80,8 +81,11 @@ func (c *Client) explain(req *http.Request, err error) error {
 	if answer == nil && !errors.As(err, &answer) {
 		return wrongAnswer(req, withoutURL(err))
 	}
-	if slowDown(answer) {
-		return c.rateLimited(resetTime(answer.Response.Header))
+	switch h := answer.Response.Header; refused(answer.Response.StatusCode, h, answer.DocumentationURL) {
+	case secondary:
+		return c.slowDown(retryAfter(h))
+	case hourly:
+		return c.usedUp(resetTime(h))
 	}
 	e := wrongAnswer(req, nil)
 	e.Status = answer.Response.StatusCode
@@ -103,37 +107,6 @@ func withoutURL(err error) error {
 		return named.Err
 	}
 	return err
-}
-
-func (c *Client) rateLimited(reset time.Time) error {
-	if reset.IsZero() {
-		reset = time.Now().Add(defaultPause)
-	}
-	return &RateLimitError{Reset: reset.UTC().Round(time.Second), Authenticated: c.authenticated}
-}
-
-// slowDown recognises the refusals that go-github takes for ordinary errors.
-// Status 403 alone can mean many things.
-func slowDown(answer *github.ErrorResponse) bool {
-	h := answer.Response.Header
-	switch answer.Response.StatusCode {
-	case http.StatusTooManyRequests:
-		return true
-	case http.StatusForbidden:
-		return h.Get("X-RateLimit-Remaining") == "0" || h.Get("Retry-After") != "" ||
-			strings.Contains(answer.DocumentationURL, "rate-limit")
-	}
-	return false
-}
-
-func resetTime(h http.Header) time.Time {
-	if seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 31); err == nil {
-		return time.Now().Add(time.Duration(seconds) * time.Second)
-	}
-	if seconds, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil && h.Get("X-RateLimit-Remaining") == "0" {
-		return time.Unix(seconds, 0)
-	}
-	return time.Time{}
 }
 
 // unknownCommit replaces the answers that mean "no such commit":

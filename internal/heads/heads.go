@@ -4,7 +4,8 @@
 // An answer is whole or it is an error: a Head is always that of the branch
 // asked for, with full ids of commit and tree and the date of the commit.
 // A channel that has not moved costs one request that is answered by
-// "not modified", which does not count against the rate limit.
+// "not modified". With a token that does not count against the rate limit;
+// without one it does.
 package heads
 
 import (
@@ -43,9 +44,10 @@ type Client struct {
 	owner, name   string
 	authenticated bool
 	transport     *transport
+	sleep         func(context.Context, time.Duration) error
 }
 
-// timeout bounds one question with all its repetitions.
+// timeout bounds one question with all its repetitions, but for waits that were asked for.
 const timeout = 2 * time.Minute
 
 var (
@@ -166,14 +168,18 @@ func (c *Client) request(ctx context.Context, resource, accept string, answer an
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
+	return req, c.patiently(ctx, func() error { return c.ask(ctx, req, answer) })
+}
+
+func (c *Client) ask(ctx context.Context, req *http.Request, answer any) error {
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err = c.github.Do(limited, req, answer)
+	_, err := c.github.Do(limited, req, answer)
 	if err == nil {
-		return req, nil
+		return nil
 	}
 	if ctx.Err() == nil && limited.Err() != nil {
 		err = fmt.Errorf("no answer within %v", timeout)
 	}
-	return req, c.explain(req, err)
+	return c.explain(req, err)
 }

@@ -8,9 +8,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -290,8 +292,12 @@ func TestClosest(t *testing.T) {
 func TestUnknownRepository(t *testing.T) {
 	s := start(t, nil)
 	_, err := client(t, Options{API: s.URL, Repository: "NixOs/nixpks"}).Head(t.Context(), "nixos-unstable")
-	if !errors.Is(err, fetch.ErrNotFound) || err.Error() != "GET "+s.URL+"/repos/NixOs/nixpks/branches/nixos-unstable: 404 Not Found" {
+	if !errors.Is(err, fetch.ErrNotFound) || err.Error() != "GET "+s.URL+"/repos/NixOs/nixpks/branches/nixos-unstable: 404 Not Found (if the repository is private: set GITHUB_TOKEN)" {
 		t.Errorf("Head = %v", err)
+	}
+	_, err = client(t, Options{API: s.URL, Repository: "NixOs/nixpks", Token: "ghp_abcdef"}).Head(t.Context(), "nixos-unstable")
+	if !errors.Is(err, fetch.ErrNotFound) || strings.Contains(err.Error(), "GITHUB_TOKEN") {
+		t.Errorf("Head with a token = %v", err)
 	}
 }
 
@@ -349,50 +355,145 @@ func TestRateLimit(t *testing.T) {
 		}
 		return h
 	}
-	inTwoMinutes := func() time.Time { return time.Now().Add(2 * time.Minute) }
-	inAMinute := func() time.Time { return time.Now().Add(time.Minute) }
-	at := func() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }
 	tests := []struct {
-		name  string
-		reply reply
-		reset func() time.Time
+		name   string
+		reply  reply
+		pauses []time.Duration // that are waited out
+		reset  time.Duration   // from now; 0: in the year 2100
 	}{
-		{"primary", reply{status: 403, file: "rate-limit.json", header: header("X-RateLimit-Limit", "60", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "4102444800")}, at},
-		{"primary as 429", reply{status: 429, file: "rate-limit.json", header: header("X-RateLimit-Limit", "60", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "4102444800")}, at},
-		{"primary without reset", reply{status: 403, file: "rate-limit.json", header: header("X-RateLimit-Remaining", "0")}, inAMinute},
-		{"secondary", reply{status: 403, file: "secondary-rate-limit.json", header: header("Retry-After", "120")}, inTwoMinutes},
-		{"secondary as 429", reply{status: 429, file: "secondary-rate-limit.json", header: header("Retry-After", "120", "X-RateLimit-Remaining", "59", "X-RateLimit-Reset", "4102444800")}, inTwoMinutes},
-		{"secondary without time", reply{status: 403, file: "secondary-rate-limit.json"}, inAMinute},
-		{"403 with a time", reply{status: 403, header: header("Retry-After", "120")}, inTwoMinutes},
-		{"bare 429", reply{status: 429}, inAMinute},
+		{"primary", reply{status: 403, file: "rate-limit.json", header: header("X-RateLimit-Limit", "60", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "4102444800")}, nil, 0},
+		{"primary as 429", reply{status: 429, file: "rate-limit.json", header: header("X-RateLimit-Limit", "60", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "4102444800")}, nil, 0},
+		{"primary without reset", reply{status: 403, file: "rate-limit.json", header: header("X-RateLimit-Remaining", "0")}, nil, time.Minute},
+		{"secondary", reply{status: 403, file: "secondary-rate-limit.json", header: header("Retry-After", "50")}, seconds(50, 50), 50 * time.Second},
+		{"secondary for long", reply{status: 403, file: "secondary-rate-limit.json", header: header("Retry-After", "120")}, seconds(120), 2 * time.Minute},
+		{"secondary for too long", reply{status: 403, file: "secondary-rate-limit.json", header: header("Retry-After", "121")}, nil, 121 * time.Second},
+		{"secondary for no time", reply{status: 403, file: "secondary-rate-limit.json", header: header("Retry-After", "0")}, seconds(1, 1, 1, 1), 0 * time.Second},
+		{"secondary as 429", reply{status: 429, file: "secondary-rate-limit.json", header: header("Retry-After", "120", "X-RateLimit-Remaining", "59", "X-RateLimit-Reset", "4102444800")}, seconds(120), 2 * time.Minute},
+		{"secondary while the hour is used up", reply{status: 403, file: "secondary-rate-limit.json", header: header("Retry-After", "120", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "4102444800")}, seconds(120), 2 * time.Minute},
+		{"secondary without time", reply{status: 403, file: "secondary-rate-limit.json"}, seconds(60, 60), time.Minute},
+		{"secondary without time, before the end of the hour", reply{status: 403, file: "secondary-rate-limit.json", header: header("X-RateLimit-Remaining", "59", "X-RateLimit-Reset", "4102444800")}, seconds(60, 60), time.Minute},
+		{"403 with a time", reply{status: 403, header: header("Retry-After", "120")}, seconds(120), 2 * time.Minute},
+		{"429 with a time", reply{status: 429, body: "too many", header: header("Retry-After", "3")}, seconds(3, 3, 3, 3), 3 * time.Second},
+		{"bare 429", reply{status: 429}, seconds(60, 60), time.Minute},
 	}
 	for _, tt := range tests {
 		for _, token := range []string{"", "ghp_abcdef"} {
 			t.Run(fmt.Sprintf("%s, token %t", tt.name, token != ""), func(t *testing.T) {
-				s := start(t, map[string]reply{branchPath + "nixos-unstable": tt.reply})
-				_, err := client(t, Options{API: s.URL, Token: token}).Head(t.Context(), "nixos-unstable")
-				var limit *RateLimitError
-				if !errors.As(err, &limit) || limit.Authenticated != (token != "") {
-					t.Fatalf("Head = %#v", err)
-				}
-				if d := limit.Reset.Sub(tt.reset()).Abs(); d > 10*time.Second {
-					t.Errorf("reset at %v", limit.Reset)
-				}
-				if len(s.paths()) != 1 {
-					t.Errorf("requests: %q", s.paths())
-				}
+				synctest.Test(t, func(t *testing.T) {
+					refuse(t, tt.reply, token, !strings.HasPrefix(tt.name, "primary"), tt.pauses, tt.reset)
+				})
 			})
 		}
 	}
-
-	anonymous := &RateLimitError{Reset: at()}
-	if text := anonymous.Error(); !strings.Contains(text, reset) || !strings.Contains(text, "GITHUB_TOKEN") {
-		t.Errorf("Error() = %q", text)
-	}
-	if text := (&RateLimitError{Reset: at(), Authenticated: true}).Error(); !strings.Contains(text, reset) || strings.Contains(text, "GITHUB_TOKEN") {
+	if text := (&RateLimitError{Reset: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}).Error(); !strings.Contains(text, reset) {
 		t.Errorf("Error() = %q", text)
 	}
 }
+
+// refuse asks a server that refuses in one way, for ever.
+func refuse(t *testing.T, refusal reply, token string, secondary bool, wantPauses []time.Duration, reset time.Duration) {
+	t.Helper()
+	requests := 0
+	var pauses []time.Duration
+	c := client(t, Options{
+		Token: token,
+		HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
+			requests++
+			return refusal.to(t, r), nil
+		})},
+		Sleep: func(ctx context.Context, pause time.Duration) error {
+			pauses = append(pauses, pause)
+			return fetch.Sleep(ctx, pause)
+		},
+	})
+	_, err := c.Head(t.Context(), "nixos-unstable")
+	var limit *RateLimitError
+	if !errors.As(err, &limit) || limit.Authenticated != (token != "") || limit.Secondary != secondary {
+		t.Fatalf("Head = %#v", err)
+	}
+	want := time.Now().Add(reset)
+	if reset == 0 && !secondary {
+		want = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	if !limit.Reset.Equal(want) {
+		t.Errorf("reset at %v, want %v", limit.Reset, want)
+	}
+	if !slices.Equal(pauses, wantPauses) || requests != len(pauses)+1 {
+		t.Errorf("waited %v, %d requests", pauses, requests)
+	}
+	// A token is no cure for a secondary limit.
+	if advised := strings.Contains(err.Error(), "GITHUB_TOKEN"); advised != (token == "" && !secondary) {
+		t.Errorf("advice in %q", err)
+	}
+}
+
+// to is the reply as an answer without sockets.
+func (rep reply) to(t *testing.T, r *http.Request) *http.Response {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	for key, value := range rep.header {
+		rec.Header().Set(key, value)
+	}
+	if rep.status != 0 {
+		rec.WriteHeader(rep.status)
+	}
+	body := []byte(rep.body)
+	if rep.file != "" {
+		body = readFile(t, rep.file)
+	}
+	rec.Write(body)
+	resp := rec.Result()
+	resp.Request = r
+	return resp
+}
+
+func seconds(pauses ...int) []time.Duration {
+	var all []time.Duration
+	for _, p := range pauses {
+		all = append(all, time.Duration(p)*time.Second)
+	}
+	return all
+}
+
+// A secondary limit is waited out, and the work goes on.
+func TestSecondaryLimitPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		c := client(t, Options{HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
+			if requests++; requests > 1 {
+				return reply{file: "branch.json"}.to(t, r), nil
+			}
+			return reply{status: 403, file: "secondary-rate-limit.json", header: map[string]string{
+				"X-RateLimit-Remaining": "4955", "X-RateLimit-Reset": "4102444800",
+			}}.to(t, r), nil
+		})}})
+		begun := time.Now()
+		if got, err := c.Head(t.Context(), "nixos-unstable"); err != nil || got.Commit != want {
+			t.Errorf("Head = %v, %v", got, err)
+		}
+		if took := time.Since(begun); took != time.Minute || requests != 2 {
+			t.Errorf("%d requests in %v", requests, took)
+		}
+	})
+}
+
+// The wait for a limit ends with the context.
+func TestSecondaryLimitIsNotWaitedForWhenToldToStop(t *testing.T) {
+	s := start(t, map[string]reply{branchPath + "nixos-unstable": {status: 429, header: map[string]string{"Retry-After": "100"}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	c := client(t, Options{API: s.URL, Sleep: func(ctx context.Context, pause time.Duration) error {
+		cancel()
+		return fetch.Sleep(ctx, pause)
+	}})
+	if _, err := c.Head(ctx, "nixos-unstable"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Head = %v", err)
+	}
+}
+
+// network is a transport without sockets.
+type network func(*http.Request) (*http.Response, error)
+
+func (n network) RoundTrip(r *http.Request) (*http.Response, error) { return n(r) }
 
 // Once the limit is known to be used up, asking again only makes matters worse.
 func TestRateLimitIsRemembered(t *testing.T) {

@@ -1,14 +1,14 @@
 package heads
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"path"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/google/go-github/v62/github"
 
@@ -17,11 +17,15 @@ import (
 
 // Options of a Client. The zero value asks api.github.com for NixOS/nixpkgs, without a token.
 type Options struct {
-	API        string       // base URL; for GitHub Enterprise https://HOST/api/v3/; "": https://api.github.com/
-	Repository string       // "owner/name"; "": NixOS/nixpkgs
-	Token      string       // sent to the host of API and to no other; "": anonymous
-	ETags      ETags        // nil: every request is unconditional
-	HTTP       *http.Client // nil: one that repeats what fails for a passing reason
+	API        string // base URL; for GitHub Enterprise https://HOST/api/v3/; "": https://api.github.com/
+	Repository string // "owner/name"; "": NixOS/nixpkgs
+	Token      string // sent to the host of API and to no other; "": anonymous
+	ETags      ETags  // nil: every request is unconditional
+	// Sleep waits out a secondary rate limit, or returns the context's error;
+	// nil: does only that. Nothing is waited for longer than two minutes.
+	Sleep func(context.Context, time.Duration) error
+
+	HTTP *http.Client // nil: one that repeats what fails for a passing reason
 }
 
 // ETags remembers answers, so that the server need not send them again.
@@ -64,7 +68,10 @@ func NewClient(options Options) (*Client, error) {
 	}
 	t := &transport{base: client.Transport, scheme: base.Scheme, host: base.Host, token: token, etags: options.ETags}
 	client.Transport = t
-	c := &Client{github: github.NewClient(&client), authenticated: token != "", transport: t}
+	c := &Client{github: github.NewClient(&client), authenticated: token != "", transport: t, sleep: options.Sleep}
+	if c.sleep == nil {
+		c.sleep = fetch.Sleep
+	}
 	c.github.BaseURL = base
 	c.github.UserAgent = "nixpkgs-factory"
 	c.owner, c.name, _ = strings.Cut(repository, "/")
@@ -86,20 +93,4 @@ func parseAPI(api string) (*url.URL, error) {
 		base = base.JoinPath("/")
 	}
 	return base, nil
-}
-
-// checkToken keeps a token off wires on which others can read it. It never repeats the token.
-func checkToken(token string, base *url.URL) error {
-	if token == "" {
-		return nil
-	}
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return errors.New("the token has characters that no token has")
-	}
-	host := base.Hostname()
-	ip := net.ParseIP(host)
-	if loopback := host == "localhost" || ip != nil && ip.IsLoopback(); base.Scheme == "http" && !loopback {
-		return fmt.Errorf("API address %q: a token needs https", base)
-	}
-	return nil
 }

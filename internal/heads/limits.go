@@ -1,0 +1,107 @@
+package heads
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// defaultPause is for answers that say "slow down" but not for how long;
+	// GitHub's documentation asks for at least a minute.
+	defaultPause = time.Minute
+
+	// maxPause is the longest that a question waits, all its pauses together.
+	// Who asks for more is believed: the question fails.
+	maxPause = 2 * time.Minute
+	minPause = time.Second
+	maxTries = 5
+)
+
+// kind is that of a refusal.
+type kind int
+
+const (
+	none      kind = iota
+	hourly         // the requests of the hour are used up
+	secondary      // too many at a time
+)
+
+// refused recognises the answers that ask for no more requests for now, in the
+// order that GitHub's documentation gives. Status 403 alone can mean many things.
+func refused(status int, h http.Header, about string) kind {
+	switch {
+	case status != http.StatusForbidden && status != http.StatusTooManyRequests:
+		return none
+	case h.Get("Retry-After") != "":
+		return secondary
+	case h.Get("X-RateLimit-Remaining") == "0":
+		return hourly
+	case status == http.StatusTooManyRequests || strings.Contains(about, "rate-limit") || strings.Contains(about, "secondary rate limit"):
+		return secondary
+	}
+	return none
+}
+
+// mark makes a secondary limit say for how long it is. The library would take
+// the end of the hour for it, and refuse every question until then.
+func mark(resp *http.Response, body []byte) {
+	if refused(resp.StatusCode, resp.Header, string(body)) != secondary {
+		return
+	}
+	resp.Header.Set("Retry-After", strconv.Itoa(int(retryAfter(resp.Header)/time.Second)))
+	resp.Header.Del("X-RateLimit-Remaining")
+	resp.Header.Del("X-RateLimit-Reset")
+}
+
+// retryAfter reads the header of that name: seconds, or a date.
+func retryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(date))
+	}
+	return defaultPause
+}
+
+func resetTime(h http.Header) time.Time {
+	if seconds, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil {
+		return time.Unix(seconds, 0)
+	}
+	return time.Time{}
+}
+
+func (c *Client) usedUp(reset time.Time) error {
+	if reset.IsZero() {
+		reset = time.Now().Add(defaultPause)
+	}
+	return &RateLimitError{Reset: reset.UTC().Round(time.Second), Authenticated: c.authenticated}
+}
+
+func (c *Client) slowDown(pause time.Duration) error {
+	return &RateLimitError{
+		Reset: time.Now().Add(pause).UTC().Round(time.Second), Authenticated: c.authenticated,
+		Secondary: true, pause: max(pause, minPause),
+	}
+}
+
+// patiently asks until there is an answer that is no secondary limit, or a
+// longer wait is asked for than a question is worth.
+func (c *Client) patiently(ctx context.Context, ask func() error) error {
+	for left, tries := maxPause, 1; ; tries++ {
+		err := ask()
+		var limit *RateLimitError
+		if !errors.As(err, &limit) || !limit.Secondary || limit.pause > left || tries == maxTries {
+			return err
+		}
+		left -= limit.pause
+		if err := c.sleep(ctx, limit.pause); err != nil {
+			return err
+		}
+	}
+}
