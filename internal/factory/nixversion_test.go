@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/source"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
@@ -31,7 +32,11 @@ func TestNixTooOld(t *testing.T) {
 	w.once(func(path string) bool { return strings.HasSuffix(path, "/branches/"+release) }, func(rw http.ResponseWriter, _ *http.Request, answer []byte) {
 		rw.Write(bytes.ReplaceAll(answer, []byte(commit.Tree), []byte(tree)))
 	})
-	w.failsAlone(t, "2.99.1", "2.8")
+	found, err := nixcli.Find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.failsAlone(t, "2.99.1", found.Version)
 	f := w.open()
 	defer f.Store.Close()
 	// The error is one that the command line adds advice to.
@@ -39,7 +44,7 @@ func TestNixTooOld(t *testing.T) {
 	if err != nil || failure == nil {
 		t.Fatalf("failure on record: %+v, %v", failure, err)
 	}
-	if !strings.Contains(failure.Error, (&toolset.VersionError{Found: "2.8.0", Wanted: "2.99.1"}).Error()) {
+	if !strings.Contains(failure.Error, (&toolset.VersionError{Found: found.Version, Wanted: "2.99.1"}).Error()) {
 		t.Errorf("on record is %q", failure.Error)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
@@ -203,11 +205,18 @@ func TestNixPathInfo(t *testing.T) {
 	}
 	slices.SortFunc(want, func(a, b pathInfo) int { return strings.Compare(a.Path, b.Path) })
 	out := s.run(t, "nix", "path-info", "--json", "--all", "--store", "local?root="+s.root)
+	// Older versions print a list, newer ones an object by path.
 	var got []pathInfo
-	if err := json.Unmarshal([]byte(out), &got); err != nil {
+	byPath := map[string]pathInfo{}
+	if err := errors.Join(json.Unmarshal([]byte(out), &got), json.Unmarshal([]byte(out), &byPath)); len(got)+len(byPath) == 0 {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	for path, info := range byPath {
+		info.Path = path
+		got = append(got, info)
+	}
+	slices.SortFunc(got, func(a, b pathInfo) int { return strings.Compare(a.Path, b.Path) })
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("nix path-info (-want +got):\n%s", diff)
 	}
 }

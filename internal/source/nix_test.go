@@ -135,7 +135,6 @@ func TestAgreement(t *testing.T) {
 		{"directory twice", []member{dir("t/a/"), regular("t/a/b", "2"), dir("t/a/")}},
 		{"contiguous file", []member{{kind: '7', name: "t/a", data: "data"}}},
 		{"global header between members", []member{dir("t/"), global(map[string]string{"comment": "x"}), regular("t/a", "")}},
-		{"times and owners in a global header", []member{global(map[string]string{"mtime": "5", "uname": "x"}), regular("t/a", "")}},
 		{"large file", []member{regular("t/a", strings.Repeat("0123456789abcdef", 1<<17)), regular("t/b", "x")}},
 	}
 	store := newNixStore(t)
@@ -158,6 +157,20 @@ func TestAgreement(t *testing.T) {
 				t.Errorf("tree id is %s, git says %s", tree.TreeID, want)
 			}
 		})
+	}
+}
+
+// Times and owners do not count, wherever they stand. Nix refuses them in a global
+// header with some versions of libarchive, so that it is asked about the same
+// archive without one.
+func TestTimesInGlobalHeader(t *testing.T) {
+	members := []member{regular("t/a", "")}
+	plain := zip(t, tarOf(t, members...))
+	want := read(t, plain)
+	newNixStore(t).expectSame(t, plain, want)
+	got := read(t, zip(t, tarOf(t, append([]member{global(map[string]string{"mtime": "5", "uname": "x"})}, members...)...)))
+	if got.NarHash != want.NarHash || got.TreeID != want.TreeID {
+		t.Errorf("with a global header %v, %s, without one %v, %s", got.NarHash, got.TreeID, want.NarHash, want.TreeID)
 	}
 }
 

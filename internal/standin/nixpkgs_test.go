@@ -238,7 +238,7 @@ func TestCache(t *testing.T) {
 	t.Cleanup(func() { removeAll(other) })
 	const wrongKey = "cache.standin-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
 	err = substitute(t, s, other, wrongKey, []string{hello})
-	if err == nil || !strings.Contains(err.Error(), "is not signed by any of the keys") {
+	if err == nil || !strings.Contains(err.Error(), "not signed by any of the keys") {
 		t.Errorf("with another key: error %v, want one about the signature", err)
 	}
 }
