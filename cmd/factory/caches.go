@@ -19,7 +19,7 @@ func (a *app) caches(c config.Config) []factory.BinaryCache {
 	for _, cache := range c.Caches {
 		switch {
 		case cache.Attic != "":
-			targets = append(targets, caches.Attic{Endpoint: cache.Attic, Cache: cache.Cache, Token: a.env("ATTIC_TOKEN")})
+			targets = append(targets, caches.Attic{Endpoint: cache.Attic, Cache: cache.Cache, Token: a.env("ATTIC_TOKEN"), UserAgent: userAgent})
 		case cache.Cachix != "":
 			targets = append(targets, caches.Cachix{Cache: cache.Cachix, Token: a.env("CACHIX_AUTH_TOKEN"), Upstream: upstream})
 		default:

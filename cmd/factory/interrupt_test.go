@@ -103,6 +103,9 @@ func TestSaidOnce(t *testing.T) {
 	defer upstream.Close()
 	const what = "no such channel here"
 	upstream.Handle(func(w http.ResponseWriter, r *http.Request) bool {
+		if agent := r.UserAgent(); !regexp.MustCompile(`^nixpkgs-factory/\S+ \(\+https://`).MatchString(agent) {
+			t.Errorf("%s: asked by %q, want the version in it", r.URL.Path, agent)
+		}
 		if strings.Contains(r.URL.Path, "/archive/") {
 			http.Error(w, what, http.StatusNotFound)
 			return true

@@ -230,6 +230,7 @@ func (a *app) heads(c config.Config, f *fetch.Client, etags heads.ETags) (*heads
 		HTTP:       &http.Client{Transport: f.Transport()},
 		API:        c.Upstream.API,
 		Repository: c.Upstream.Repository,
+		UserAgent:  userAgent,
 		Token:      a.env("GITHUB_TOKEN"),
 		ETags:      etags,
 	})

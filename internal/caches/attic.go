@@ -23,11 +23,12 @@ type Attic struct {
 	Cache    string // the cache's name
 	Token    string // JSON web token that may pull and push; "": Push is a notice
 
-	HTTP     *http.Client  // nil: one of our own, with the proxy of the environment
-	Parallel int           // uploads at once; 0: 5
-	Attempts int           // tries of a request; 0: 5
-	Delay    time.Duration // before the second try, then doubled each time; 0: 500 ms
-	Stall    time.Duration // a server that takes no byte for so long is given up; 0: 1 min
+	HTTP      *http.Client  // nil: one of our own, with the proxy of the environment
+	UserAgent string        // "": "nixpkgs-factory"
+	Parallel  int           // uploads at once; 0: 5
+	Attempts  int           // tries of a request; 0: 5
+	Delay     time.Duration // before the second try, then doubled each time; 0: 500 ms
+	Stall     time.Duration // a server that takes no byte for so long is given up; 0: 1 min
 }
 
 // maxFailures is after how many failed objects the others are not tried.

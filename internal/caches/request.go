@@ -2,6 +2,7 @@ package caches
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,7 +116,7 @@ func (s *session) send(ctx context.Context, r request, body io.ReadCloser) (*htt
 	req.ContentLength = r.size
 	maps.Copy(req.Header, r.header)
 	req.Header.Set("Authorization", "bearer "+s.Token)
-	req.Header.Set("User-Agent", "nixpkgs-factory")
+	req.Header.Set("User-Agent", cmp.Or(s.UserAgent, "nixpkgs-factory"))
 	return s.http.Do(req)
 }
 

@@ -1,6 +1,7 @@
 package heads
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 type Options struct {
 	API        string // base URL; for GitHub Enterprise https://HOST/api/v3/; "": https://api.github.com/
 	Repository string // "owner/name"; "": NixOS/nixpkgs
+	UserAgent  string // "": "nixpkgs-factory"
 	Token      string // sent to the host of API and to no other; "": anonymous
 	ETags      ETags  // nil: every request is unconditional
 	// Sleep waits out a secondary rate limit, or returns the context's error;
@@ -73,7 +75,7 @@ func NewClient(options Options) (*Client, error) {
 		c.sleep = fetch.Sleep
 	}
 	c.github.BaseURL = base
-	c.github.UserAgent = "nixpkgs-factory"
+	c.github.UserAgent = cmp.Or(options.UserAgent, "nixpkgs-factory")
 	c.owner, c.name, _ = strings.Cut(repository, "/")
 	return c, nil
 }
