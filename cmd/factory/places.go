@@ -64,7 +64,7 @@ func (a *app) examineDestination(ctx context.Context, c config.Config, dest conf
 			err = repo.CanPush(ctx)
 		}
 		if err != nil {
-			return judge(check, "", fmt.Errorf("%s (asked %s): %w", dest.Repository(ch.Name), a.asWhom(c, dest), err), "docker login, or REGISTRY_USER and REGISTRY_PASSWORD; a repository that has to be made first")
+			return judge(check, "", fmt.Errorf("%s (asked %s): %w", dest.Repository(ch.Name), a.asWhom(c, dest), err), "log in with docker login, or set REGISTRY_USER and REGISTRY_PASSWORD; some registries want the repository to be created first")
 		}
 		asked++
 	}
