@@ -17,12 +17,12 @@ func (f *Factory) open(ch config.Channel) (due, error) {
 	d := due{channel: ch}
 	var err error
 	if d.recipe, err = f.Recipe(ch); err != nil {
-		return due{}, fmt.Errorf("recipe: %w", err)
+		return d, fmt.Errorf("recipe: %w", err)
 	}
 	for _, dest := range f.Config.Publish {
 		repo, err := f.Repository(dest, ch.Name)
 		if err != nil {
-			return due{}, fmt.Errorf("publish to %s: %w", dest.To, err)
+			return d, fmt.Errorf("publish to %s: %w", dest.To, err)
 		}
 		d.places = append(d.places, place{repo: repo})
 	}

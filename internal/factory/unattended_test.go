@@ -204,9 +204,10 @@ func TestTagTemplates(t *testing.T) {
 }
 
 // withoutSystem makes the stand-in's cache lack a tool of a system.
-func (w *world) withoutSystem(rev, system string) {
+// there puts it back.
+func (w *world) withoutSystem(rev, system string) (there func()) {
 	digest := filepath.Base(w.fixture.Outputs(rev, system)["coreutils"][0])[:32]
-	w.upstream.Handle(func(rw http.ResponseWriter, r *http.Request) bool {
+	return w.upstream.Handle(func(rw http.ResponseWriter, r *http.Request) bool {
 		absent := strings.Contains(r.URL.Path, digest+".narinfo")
 		if absent {
 			http.NotFound(rw, r)
