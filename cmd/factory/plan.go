@@ -26,8 +26,9 @@ TAGS are those that it would set or move: the commit's, and those of the channel
 that follow its head. Of an image that is up to date they are the ones that do not
 point to it.
 
-Reasons: up to date, new commit, recipe changed, missing in registry, backfill,
-frozen.
+Reasons: up to date, new commit, recipe changed, missing in registry, incomplete in
+registry (something below the tag is gone), system available (an optional one that
+was lacking), backfill, frozen, and frozen because the branch is gone upstream.
 
 JSON: [{channel, rev, action, reason, systems, images, tags, error}], action one of
 none, build, rebuild; error only where there is one.

@@ -40,6 +40,10 @@ Environment: GITHUB_TOKEN raises the limit of requests to the API from 60 an
 hour; REGISTRY_USER and REGISTRY_PASSWORD (with REGISTRY_HOST where there are
 several registries) are used where the Docker configuration has no credentials.
 
+A channel that is frozen, by the configuration or because upstream has deleted its
+branch, is no failure, nor is a tag that the registry does not let be moved: both are
+warnings.
+
 Exit codes: 0 all well, 1 something failed, 2 wrong usage or configuration, 130
 interrupted.`,
 		Example: `  factory run --once

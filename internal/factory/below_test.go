@@ -99,6 +99,14 @@ func TestWhatIsBelowATagIsLost(t *testing.T) {
 	}
 	checkRepaired("layer, and rebuilt by hand,", result.Published[0].Digest)
 	w.forgiven(release)
+
+	// No cycle looks at commits that the channel has left; by hand they are repaired.
+	w.setHead(release, "release-leaf")
+	w.expect(release + ": build (new commit)")
+	w.removed(host, "manifests", child)
+	if result := w.rebuild(release, first.Rev); result.Err != nil || w.lost(first.Rev) > 0 || w.tag(0, release, first.Rev) != first.Published[0].Digest {
+		t.Errorf("an outdated commit, rebuilt by hand: %+v, %d parts are missing", result, w.lost(first.Rev))
+	}
 }
 
 // The daily question costs a request for each blob, and is asked once.

@@ -95,6 +95,7 @@ func (f *Factory) requested(ctx context.Context, channel, rev string) (due, erro
 	if err != nil {
 		return due{}, err
 	}
+	d.byHand = true
 	asked := f.ask(ctx, &d)
 	d.job = plan.Request(asked, d.isHead)
 	return d, nil

@@ -16,8 +16,9 @@ import (
 // leave their tags, and asking costs a request for each blob.
 const recheck = 24 * time.Hour
 
-// examine finds out whether the image of a head, which would be made by the
-// present recipe, can be pulled, and whether it could have more systems by now.
+// examine finds out whether the image of a head, or one that somebody asks for
+// by hand, can be pulled if the present recipe made it, and whether it could
+// have more systems by now.
 func (f *Factory) examine(ctx context.Context, p *place, d *due) {
 	if p.state.Err != nil || !p.state.Found {
 		return
@@ -31,13 +32,13 @@ func (f *Factory) examine(ctx context.Context, p *place, d *due) {
 	if p.state.Kept || p.state.Recipe != d.recipe {
 		return // it is made anew, or cannot be
 	}
-	if f.Now().Sub(p.checked) >= recheck {
+	if d.byHand || f.Now().Sub(p.checked) >= recheck {
 		if err := f.checkBelow(ctx, p); err != nil {
 			p.state.Err = fmt.Errorf("%s: %w", p.image, err)
 			return
 		}
 	}
-	p.state.Arrived = f.arrived(ctx, p, d)
+	p.state.Arrived = d.isHead && f.arrived(ctx, p, d)
 }
 
 // checkBelow asks for all that an image consists of.

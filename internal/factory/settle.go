@@ -41,8 +41,7 @@ func (f *Factory) settle(ctx context.Context, d due) error {
 
 func (f *Factory) settleTags(ctx context.Context, d due, p *place) error {
 	if p.strayed != nil {
-		f.Log.Warn("the commit's tag was gone or moved by somebody else, putting it back", "channel", d.channel.Name, "image", p.image, "digest", p.state.Digest)
-		if kept, err := f.setTag(ctx, d, p, p.strayed, d.commit.Rev); err != nil || kept {
+		if stays, err := f.putBack(ctx, d, p); err != nil || stays {
 			return err
 		}
 	}
@@ -57,18 +56,20 @@ func (f *Factory) settleTags(ctx context.Context, d due, p *place) error {
 	return nil
 }
 
+// putBack makes the commit's tag point to the image on record again.
+func (f *Factory) putBack(ctx context.Context, d due, p *place) (stays bool, err error) {
+	if stays, err = f.refused(p, d.commit.Rev); err != nil || stays {
+		return stays, err
+	}
+	f.Log.Warn("the commit's tag was gone or moved by somebody else, putting it back", "channel", d.channel.Name, "image", p.image, "digest", p.state.Digest)
+	return f.setTag(ctx, d, p, p.strayed, d.commit.Rev)
+}
+
 // settleTag makes a moving tag point to the image that the place has.
 func (f *Factory) settleTag(ctx context.Context, d due, p *place, tag string) error {
-	got, err := p.repo.Digest(ctx, tag)
-	if err != nil && !errors.Is(err, registry.ErrNotFound) {
-		return fmt.Errorf("%s: %w", p.repo.Ref(tag), err)
-	}
-	if err == nil && got.String() == p.state.Digest {
-		return nil
-	}
-	kept, err := f.Store.Kept(p.repo.Ref(tag))
-	if err != nil || kept != nil && kept.Digest == p.state.Digest {
-		return err // it was tried before
+	strays, err := f.strays(ctx, p, tag)
+	if err != nil || !strays {
+		return err
 	}
 	index := p.strayed
 	if index == nil {
@@ -82,6 +83,27 @@ func (f *Factory) settleTag(ctx context.Context, d due, p *place, tag string) er
 	}
 	f.Log.Info("tag moved", "channel", d.channel.Name, "image", p.repo.Ref(tag), "digest", p.state.Digest)
 	return nil
+}
+
+// strays tells whether a tag does not point to the image that the place has,
+// and may be moved there as far as is known.
+func (f *Factory) strays(ctx context.Context, p *place, tag string) (bool, error) {
+	got, err := p.repo.Digest(ctx, tag)
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
+		return false, fmt.Errorf("%s: %w", p.repo.Ref(tag), err)
+	}
+	if err == nil && got.String() == p.state.Digest {
+		return false, nil
+	}
+	refused, err := f.refused(p, tag)
+	return !refused, err
+}
+
+// refused tells whether the registry has refused to move a tag to the image that
+// the place has.
+func (f *Factory) refused(p *place, tag string) (bool, error) {
+	kept, err := f.Store.Kept(p.repo.Ref(tag))
+	return kept != nil && kept.Digest == p.state.Digest, err
 }
 
 // setTag makes a tag point to an index. A tag that the registry refuses to move

@@ -21,6 +21,7 @@ type due struct {
 	since   time.Time // when the channel came to its head, for a head
 	isHead  bool
 	quiet   bool // nothing is due, and nobody needs to hear of it
+	byHand  bool // somebody asks for it, whatever a cycle would do
 	recipe  string
 	places  []place
 }
@@ -190,7 +191,7 @@ func (f *Factory) ask(ctx context.Context, d *due) plan.Channel {
 	for i := range d.places {
 		p := &d.places[i]
 		f.look(ctx, p, d)
-		if d.isHead {
+		if d.isHead || d.byHand {
 			f.examine(ctx, p, d)
 		}
 		asked.Images = append(asked.Images, p.image)

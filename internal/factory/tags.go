@@ -2,13 +2,10 @@ package factory
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/plan"
-	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
 // foresee writes into a job the tags that carrying it out would set. For an
@@ -38,11 +35,11 @@ func (f *Factory) foreseePlace(ctx context.Context, d *due, p *place) error {
 		return nil
 	}
 	for _, tag := range d.channel.TagsFor(d.commit.Rev, d.commit.Date, p.version) {
-		got, err := p.repo.Digest(ctx, tag)
-		if err != nil && !errors.Is(err, registry.ErrNotFound) {
-			return fmt.Errorf("%s: %w", p.repo.Ref(tag), err)
+		strays, err := f.strays(ctx, p, tag)
+		if err != nil {
+			return err
 		}
-		if err != nil || got.String() != p.state.Digest {
+		if strays {
 			d.addTag(tag)
 		}
 	}

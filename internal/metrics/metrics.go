@@ -81,7 +81,7 @@ func New(o Options) *Metrics {
 
 		heads:         counters("head_changes_total", "Commits that a channel moved to while it was followed.", "channel"),
 		failures:      counters("failures_total", "Failed attempts of a channel, at whatever step.", "channel"),
-		failing:       gauges("channel_failures", "Failed attempts at the channel's head in a row; 0 when the last one succeeded.", "channel"),
+		failing:       gauges("channel_failures", "Attempts that failed in a row, at the head of the channel or at a commit that is filled in; 0 when it is well.", "channel"),
 		gone:          gauges("channel_gone", "1 while upstream has no branch of the channel any more, else 0.", "channel"),
 		lag:           histograms("publication_lag_seconds", "Time from a channel's move to a commit until its image was published.", lags, "channel"),
 		publishedAt:   gauges("channel_published_timestamp_seconds", "When an image of the channel was last published.", "channel"),

@@ -176,6 +176,8 @@ func Request(ch Channel, isHead bool) Job {
 		job.Err = fmt.Errorf("%s is not the head of %s, and another image has its tag: the tag of an outdated commit never changes", ch.Head.Rev, ch.Name)
 	case found < len(ch.Published):
 		job.Action, job.Reason = Build, Requested
+	case ch.count(Published.incomplete) > 0:
+		job.Action, job.Reason = Rebuild, Requested
 	default:
 		job.Reason = UpToDate
 	}

@@ -148,6 +148,7 @@ func TestRequest(t *testing.T) {
 		{"head, cannot be asked", channel(current, down), true, None, "", errDown.Error()},
 		{"older, not published", channel(absent, absent), false, Build, Requested, ""},
 		{"older, published", channel(current, current), false, None, UpToDate, ""},
+		{"older, something below it is gone", channel(current, broken), false, Rebuild, Requested, ""},
 		{"older, in one place", channel(current, absent), false, Build, Requested, ""},
 		{"older, another recipe in one place", channel(absent, outdated), false, None, "", rev + refused},
 		{"older, another recipe", channel(outdated), false, None, "", rev + refused},
