@@ -14,6 +14,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 type inspectOptions struct{ output }
@@ -230,7 +231,7 @@ func (a *app) inspectTable(r inspection) error {
 		if a.screen(a.stdout) != nil {
 			digest = brief(digest)
 		}
-		fmt.Fprintf(a.stdout, "\n%s: %s in %s, %s\n", s.System, humanize.IBytes(uint64(s.Size)), plural(len(s.Layers), "layer"), digest)
+		fmt.Fprintf(a.stdout, "\n%s: %s in %s, %s\n", said.Line(s.System), humanize.IBytes(uint64(s.Size)), plural(len(s.Layers), "layer"), digest)
 		tools := [][]string{{"TOOL", "VERSION", "STORE PATH"}}
 		for _, t := range s.Tools {
 			tools = append(tools, []string{t.Name, t.Version, t.Path})

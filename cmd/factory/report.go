@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // Every failure is said once: those of a command that ends by its report on
@@ -52,7 +54,7 @@ func (a *app) reporter() (say func(error), advise func(string)) {
 	s := a.screen(a.stderr)
 	return func(err error) {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			fmt.Fprintln(a.stderr, paint(s != nil && s.colour, red, "factory:"), line)
+			fmt.Fprintln(a.stderr, paint(s != nil && s.colour, red, "factory:"), said.Visible(line))
 		}
 	}, advise
 }

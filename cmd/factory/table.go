@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // table writes rows to stdout in aligned columns. On a terminal, what is long by
@@ -19,6 +21,7 @@ func (a *app) facts(rows [][]string) error {
 
 func (a *app) columns(rows [][]string, shorten func(string) string) error {
 	width := 0
+	rows = mapCells(rows, said.Visible) // labels of images are somebody else's
 	if s := a.screen(a.stdout); s != nil {
 		width = s.width
 		rows = mapCells(rows, shorten)

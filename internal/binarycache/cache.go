@@ -12,6 +12,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 const (
@@ -80,7 +81,7 @@ func (c *cache) info(ctx context.Context, p nix.StorePath) (nix.NARInfo, error) 
 		err = info.Trusted(c.keys)
 	}
 	if err != nil {
-		return nix.NARInfo{}, fmt.Errorf("%s: %w", c.name, err)
+		return nix.NARInfo{}, fmt.Errorf("%s: %w", c.name, said.Error(err))
 	}
 	// What nobody vouches for is not passed on: it would enter the database of an
 	// image, and differ from one day to the next.
@@ -151,7 +152,7 @@ func (c *cache) readInfo(ctx context.Context) (nix.CacheInfo, error) {
 		err = fmt.Errorf("cache is for the store %q (want %q)", info.StoreDir, nix.StoreDir)
 	}
 	if err != nil {
-		return nix.CacheInfo{}, fmt.Errorf("%s: %w", c.name, err)
+		return nix.CacheInfo{}, fmt.Errorf("%s: %w", c.name, said.Error(err))
 	}
 	return info, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // bufferSize is that of the buffer between network and decoder.
@@ -21,7 +22,7 @@ const bufferSize = 128 << 10
 func (c *cache) nar(ctx context.Context, info nix.NARInfo) (io.ReadCloser, error) {
 	where, err := c.narURL(info.URL)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.name, err)
+		return nil, fmt.Errorf("%s: %w", c.name, said.Error(err))
 	}
 	body, err := c.fetch.Open(ctx, where, maxCompressed(info))
 	if err != nil {
@@ -36,7 +37,7 @@ func (c *cache) nar(ctx context.Context, info nix.NARInfo) (io.ReadCloser, error
 	}
 	if err != nil {
 		body.Close()
-		return nil, c.named(err, r.where)
+		return nil, c.named(said.Error(err), r.where)
 	}
 	r.plain = plain
 	return r, nil
@@ -150,5 +151,5 @@ func (r *narReader) finish() error {
 
 // explain adds path and cache to an error.
 func (r *narReader) explain(err error) error {
-	return fmt.Errorf("%s: %w", r.info.Path.Base(), r.cache.named(err, r.where))
+	return fmt.Errorf("%s: %w", r.info.Path.Base(), r.cache.named(said.Error(err), r.where))
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 const (
@@ -52,7 +53,7 @@ func (s *session) config(ctx context.Context) (cacheConfig, error) {
 		return config, err
 	}
 	if config.StoreDir != "" && config.StoreDir != nix.StoreDir {
-		return config, fmt.Errorf("cache %q is for the store %q (want %q)", s.Cache, oneLine(config.StoreDir), nix.StoreDir)
+		return config, fmt.Errorf("cache %q is for the store %q (want %q)", s.Cache, said.Line(config.StoreDir), nix.StoreDir)
 	}
 	if config.APIEndpoint == "" {
 		return config, nil
@@ -121,7 +122,7 @@ func (s *session) ask(ctx context.Context, r request, answer any) error {
 			return err
 		}
 		if err := json.Unmarshal(data, answer); err != nil {
-			return fmt.Errorf("%s %s: answer is not Attic's: %v", r.method, r.url, err)
+			return fmt.Errorf("%s %s: answer is not Attic's: %v", r.method, r.url, said.Error(err))
 		}
 		return nil
 	})

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 const (
@@ -87,7 +89,7 @@ func complaint(stderr string, exit *exec.ExitError) string {
 		lines := strings.Split(strings.TrimSpace(text), "\n")
 		text = strings.Join(lines[max(0, len(lines)-3):], "\n")
 	}
-	if text = oneLine(text); text != "" {
+	if text = said.Line(text); text != "" {
 		return text
 	}
 	return exit.Error()

@@ -11,7 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // Error is a request to an Attic server that brought no answer, or not the
@@ -101,20 +102,20 @@ func (e stallError) Error() string { return "no progress for " + time.Duration(e
 // explain fills in what an answer with a bad status says: JSON of Attic, or
 // whatever a proxy in front of it wrote. Either may repeat the secret it was sent.
 func (e *Error) explain(header http.Header, body []byte, secret string) {
-	var said struct {
+	var answer struct {
 		Error   string `json:"error"`
 		Message string `json:"message"`
 	}
 	text := string(body)
-	if json.Unmarshal(body, &said) == nil && (said.Error != "" || said.Message != "") {
-		e.Kind, text = oneLine(hide(said.Error, secret)), said.Message
+	if json.Unmarshal(body, &answer) == nil && (answer.Error != "" || answer.Message != "") {
+		e.Kind, text = said.Line(hide(answer.Error, secret)), answer.Message
 	}
 	if strings.Contains(header.Get("Content-Type"), "html") {
 		text = ""
 	}
-	e.Message = oneLine(hide(text, secret))
+	e.Message = said.Line(hide(text, secret))
 	if to := header.Get("Location"); to != "" && e.Status/100 == 3 {
-		e.Message = "redirected to " + oneLine(hide(withoutUser(to), secret)) + "; such an endpoint has to be configured as it is"
+		e.Message = "redirected to " + said.Line(hide(withoutUser(to), secret)) + "; such an endpoint has to be configured as it is"
 	}
 	if seconds, err := strconv.ParseUint(header.Get("Retry-After"), 10, 31); err == nil {
 		e.retryAfter = time.Duration(seconds) * time.Second
@@ -129,23 +130,6 @@ func withoutUser(raw string) string {
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	return u.String()
-}
-
-// oneLine returns a text of others as it may stand in a message: its words
-// with single spaces, printable, and not too many.
-func oneLine(text string) string {
-	const most = 300
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}, strings.ToValidUTF8(text, "?"))
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
 }
 
 // hide removes secrets from a text.

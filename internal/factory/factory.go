@@ -21,6 +21,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // Factory is a configuration and what it takes to carry it out.
@@ -189,6 +190,9 @@ func (f *Factory) carryOut(ctx context.Context, d due) Result {
 	return result
 }
 
+// maxError bounds the text of a failure, which has several causes in it at times.
+const maxError = 2000
+
 // conclude notes in the result and in the record how a job ended.
 func (f *Factory) conclude(ctx context.Context, result *Result, err error) {
 	if err == nil {
@@ -198,7 +202,7 @@ func (f *Factory) conclude(ctx context.Context, result *Result, err error) {
 	if cutOff {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
-	result.Err, result.Error = err, err.Error()
+	result.Err, result.Error = err, said.Begin(err.Error(), maxError)
 	if ctx.Err() != nil && !cutOff {
 		return // being told to stop is no failure of the channel
 	}

@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/nixpkgs-factory/factory/internal/registry"
+	"github.com/nixpkgs-factory/factory/internal/said"
 	"github.com/nixpkgs-factory/factory/internal/secrets"
 	"github.com/nixpkgs-factory/factory/internal/serve"
 )
@@ -85,14 +85,7 @@ func (f *Factory) hidden() []string {
 }
 
 // tail returns the end of a command's output, in which the reason stands.
-func tail(out string) string {
-	const most = 2000
-	out = strings.TrimSpace(out)
-	if len(out) > most {
-		out = "…" + strings.ToValidUTF8(out[len(out)-most:], "")
-	}
-	return out
-}
+func tail(out string) string { return said.End(out, 500) }
 
 // pullable returns a reference by digest that container engines can pull.
 func pullable(repo registry.Repository, digest v1.Hash) (ref string, done func(), err error) {

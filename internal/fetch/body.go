@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net/http"
 	"strings"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // progressWorth is how far a stream has to get between two failures
@@ -227,7 +229,7 @@ func (b *Body) follow(x *exchange) error {
 
 // fail makes the error to report of what went wrong.
 func (b *Body) fail(cause error) *Error {
-	e := &Error{Method: http.MethodGet, URL: Redact(b.url), Err: cause}
+	e := &Error{Method: http.MethodGet, URL: Redact(b.url), Err: said.Error(cause)}
 	if answer, ok := cause.(*statusError); ok {
 		e.Status, e.Err = answer.status, nil
 		if answer.retryAfter > maxRetryAfter {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 var (
@@ -137,7 +139,8 @@ func (e *shortError) Error() string {
 func (e *shortError) Unwrap() []error { return []error{io.ErrUnexpectedEOF, e.cause} }
 
 // Redact returns a URL as it may be shown: without user, password and fragment,
-// and without query values that could be secret, by their name or by their length.
+// without query values that could be secret, by their name or by their length,
+// and not at any length.
 func Redact(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -146,7 +149,7 @@ func Redact(rawURL string) string {
 	u.User = nil
 	u.Fragment, u.RawFragment = "", ""
 	if u.RawQuery == "" {
-		return u.String()
+		return said.Line(u.String())
 	}
 	pairs := strings.Split(u.RawQuery, "&")
 	for i, pair := range pairs {
@@ -156,7 +159,7 @@ func Redact(rawURL string) string {
 		}
 	}
 	u.RawQuery = strings.Join(pairs, "&")
-	return u.String()
+	return said.Line(u.String())
 }
 
 func secretKey(key string) bool {

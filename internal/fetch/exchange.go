@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // drainLimit bounds what is read of an unwanted answer so that its connection can be used again.
@@ -29,7 +31,7 @@ func (c *Client) send(req *http.Request, do func(*http.Request) (*http.Response,
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err
 		}
-		return nil, err
+		return nil, said.Error(err)
 	}
 	return &exchange{answer: resp, body: resp.Body, client: c, url: Redact(req.URL.String())}, nil
 }

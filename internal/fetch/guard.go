@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // Limits say when a server is given up that answers too slowly, too much or
@@ -151,7 +153,7 @@ func (c *call) cause(err error) error {
 	if errors.As(context.Cause(c.ctx), &stalled) {
 		return stalled
 	}
-	return err
+	return said.Error(err) // it may quote what the server sent
 }
 
 // wrapBody has the body of a request watched, also when the transport starts

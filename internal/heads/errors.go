@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-github/v62/github"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // UnknownChannelError is a channel that the repository does not have.
@@ -90,14 +91,14 @@ func (c *Client) explain(req *http.Request, err error) error {
 	e := wrongAnswer(req, nil)
 	e.Status = answer.Response.StatusCode
 	if answer.Message != "" && answer.Message != http.StatusText(e.Status) {
-		e.Err = errors.New(answer.Message)
+		e.Err = errors.New(said.Line(answer.Message))
 	}
 	return e
 }
 
 // wrongAnswer is an answer that cannot be used, or none at all.
 func wrongAnswer(req *http.Request, cause error) *fetch.Error {
-	return &fetch.Error{Method: req.Method, URL: fetch.Redact(req.URL.String()), Err: cause}
+	return &fetch.Error{Method: req.Method, URL: fetch.Redact(req.URL.String()), Err: said.Error(cause)}
 }
 
 // withoutURL drops method and URL, which wrongAnswer adds itself.

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nixpkgs-factory/factory/internal/said"
 	"github.com/nixpkgs-factory/factory/internal/secrets"
 )
 
@@ -60,7 +61,7 @@ func Find(ctx context.Context) (Nix, error) {
 	}
 	m := versionLine.FindSubmatch(out)
 	if m == nil {
-		return Nix{}, &MissingError{fmt.Errorf("%s --version says %q", file, bytes.TrimSpace(out))}
+		return Nix{}, &MissingError{fmt.Errorf("%s --version says %q", file, said.Line(string(out)))}
 	}
 	return Nix{Version: string(m[1]), bin: filepath.Dir(file)}, nil
 }
@@ -166,7 +167,7 @@ func (n Nix) command(ctx context.Context, name string, args ...string) *exec.Cmd
 // the last "error:" on, in one line, without the excerpt of the source and
 // advice about Nix's own options.
 func lastError(stderr string) string {
-	const most = 2000
+	const most = 500
 	text := ansi.ReplaceAllString(stderr, "")
 	if i := strings.LastIndex(text, "error:"); i >= 0 {
 		text = text[i+len("error:"):]
@@ -181,10 +182,7 @@ func lastError(stderr string) string {
 	if text == "" {
 		text = "it ended without a message"
 	}
-	if len(text) > most {
-		text = text[:most] + "…"
-	}
-	return text
+	return said.Begin(text, most)
 }
 
 // Lines that show the source with line numbers and a mark, or advise --show-trace.

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // Kinds of events.
@@ -200,16 +201,14 @@ func (w *Webhooks) sendTo(ctx context.Context, h hook, events []Event) error {
 func (h hook) fail(err error) *Error { return &Error{Name: h.Name, Place: h.place, Err: err} }
 
 // maxError bounds the text of an error in an event, in bytes.
-const maxError = 4096
+const maxError = 2000
 
 // encode makes the body of a request.
 func encode(e Event) ([]byte, error) {
 	if e.Images == nil {
 		e.Images = []Image{}
 	}
-	if len(e.Error) > maxError {
-		e.Error = strings.ToValidUTF8(e.Error[:maxError], "") + "…"
-	}
+	e.Error = said.Begin(e.Error, maxError)
 	e.Time = e.Time.UTC()
 	return json.Marshal(e)
 }

@@ -72,7 +72,7 @@ func TestSend(t *testing.T) {
 		`{"event":"published","channel":"nixos-26.05","rev":"0123456789abcdef0123456789abcdef01234567","reason":"new commit",` +
 			`"images":[{"image":"ghcr.io/org/nixpkgs-nixos-26.05:0123","digest":"sha256:aa"},{"image":"docker.io/org/nixpkgs-nixos-26.05:0123","digest":"sha256:aa"}],` +
 			`"time":"2026-11-20T16:50:00Z"}`,
-		`{"event":"failed","channel":"nixos-unstable","rev":"","reason":"new commit","images":[],"error":"toolset: \ufffd\u003cattic\u003e","count":3,"time":"2026-11-20T16:50:00Z"}`,
+		`{"event":"failed","channel":"nixos-unstable","rev":"","reason":"new commit","images":[],"error":"toolset: �\u003cattic\u003e","count":3,"time":"2026-11-20T16:50:00Z"}`,
 	}
 	if diff := cmp.Diff(want, r.bodies); diff != "" {
 		t.Errorf("bodies (-want +got):\n%s", diff)

@@ -1,10 +1,11 @@
 package record
 
 import (
-	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // After a failure the next try is due after FirstWait, then after twice as
@@ -73,12 +74,7 @@ func wait(count int) time.Duration {
 	return min(d, LongestWait)
 }
 
-func bounded(text string) string {
-	if len(text) > maxError {
-		text = text[:maxError] + "…"
-	}
-	return strings.ToValidUTF8(text, "")
-}
+func bounded(text string) string { return said.Begin(text, maxError) }
 
 // Failure gives the failure of a channel's revision, nil when its last try went
 // well.

@@ -124,7 +124,7 @@ func TestLongError(t *testing.T) {
 	if want := "é" + strings.Repeat("ß", maxError/2-1) + "…"; f.Error != want {
 		t.Errorf("kept %d bytes of the error, want %d", len(f.Error), len(want))
 	}
-	if f, err = s.Fail("c", "r", "a\xffb", epoch); err != nil || f.Error != "ab" {
-		t.Errorf("error %q, %v, want ab", f.Error, err)
+	if f, err = s.Fail("c", "r", "a\xffb", epoch); err != nil || f.Error != "a\ufffdb" {
+		t.Errorf("error %q, %v, want a\ufffdb", f.Error, err)
 	}
 }

@@ -9,10 +9,11 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // AnswerError is an answer of a registry or its token service that says no.
@@ -79,13 +80,13 @@ func answerOf(resp *http.Response, sent string) *AnswerError {
 		Sent:       sent,
 		RetryAfter: retryAfter(resp),
 	}
-	e.Code, e.Message = said(body)
+	e.Code, e.Message = meaning(body)
 	return e
 }
 
-// said is what the body of an answer says in a form that is meant for programs.
+// meaning is what the body of an answer says in a form that is meant for programs.
 // Pages for people are not.
-func said(body []byte) (code, message string) {
+func meaning(body []byte) (code, message string) {
 	var answer struct {
 		Errors []struct {
 			Code, Message string
@@ -107,14 +108,7 @@ func said(body []byte) (code, message string) {
 }
 
 // clean makes one short line of what somebody else wrote.
-func clean(s string) string {
-	const limit = 300
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "") + "..."
-	}
-	return s
-}
+func clean(s string) string { return said.Line(s) }
 
 // address is a URL for an error: without a query.
 func address(u *url.URL) string {

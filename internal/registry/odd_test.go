@@ -302,7 +302,7 @@ func TestRefusals(t *testing.T) {
 				return is(r, "PUT", byDigest) && strings.Contains(r.Header.Get("Content-Type"), "index") &&
 					registrytest.Refuse(w, 415, "MANIFEST_INVALID", `schema\nunsupported`+strings.Repeat(" word", 200))
 			}},
-			[]string{"415", "MANIFEST_INVALID: schema unsupported word", "..."},
+			[]string{"415", "MANIFEST_INVALID: schema unsupported word", "…"},
 		},
 		"an answer to a write that is not about what is absent": {
 			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {

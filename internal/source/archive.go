@@ -48,7 +48,7 @@ func (b *builder) readMembers(stream *tarStream) error {
 			return fmt.Errorf("%s: %w", after(last), truncated(err))
 		}
 		if err := b.add(hdr, tr); err != nil {
-			return fmt.Errorf("member %q: %w", hdr.Name, truncated(err))
+			return fmt.Errorf("member %q: %w", brief(hdr.Name), truncated(err))
 		}
 		last = hdr.Name
 	}
@@ -66,7 +66,16 @@ func after(member string) string {
 	if member == "" {
 		return "at the start"
 	}
-	return fmt.Sprintf("after member %q", member)
+	return fmt.Sprintf("after member %q", brief(member))
+}
+
+// brief is a name that leaves room for what is wrong with it.
+func brief(name string) string {
+	const most = 120
+	if len(name) > most {
+		return name[:most] + "…"
+	}
+	return name
 }
 
 func truncated(err error) error {

@@ -39,7 +39,7 @@ func (b *builder) parent(names []string) (*node, error) {
 			dir.put(next)
 		}
 		if next.kind != nar.Directory {
-			return nil, fmt.Errorf("lies below %q, which is %s", strings.Join(names[:i+1], "/"), describe(next.kind))
+			return nil, fmt.Errorf("lies below %q, which is %s", brief(strings.Join(names[:i+1], "/")), describe(next.kind))
 		}
 		dir = next
 	}
@@ -67,7 +67,7 @@ func (b *builder) hardLink(name string, hdr *tar.Header) (*node, error) {
 	}
 	target, err := splitName(hdr.Linkname)
 	if err != nil {
-		return nil, fmt.Errorf("hard link to %q: %w", hdr.Linkname, err)
+		return nil, fmt.Errorf("hard link to %q: %w", brief(hdr.Linkname), err)
 	}
 	n := &node{name: name, kind: hardLink, target: strings.Clone(hdr.Linkname)}
 	if found := b.lookup(target); found != nil && found.kind != hardLink {
@@ -80,7 +80,7 @@ func (b *builder) hardLink(name string, hdr *tar.Header) (*node, error) {
 // become makes a hard link equal to its target.
 func (n *node) become(target *node) error {
 	if target.kind == nar.Directory {
-		return fmt.Errorf("hard link to %q, which is a directory", n.target)
+		return fmt.Errorf("hard link to %q, which is a directory", brief(n.target))
 	}
 	n.kind, n.file, n.target = target.kind, target.file, target.target
 	return nil
@@ -96,10 +96,10 @@ func (b *builder) resolve(n *node) error {
 		}
 		found := b.lookup(names)
 		if found == nil {
-			return fmt.Errorf("hard link to %q, which is not in the archive", n.target)
+			return fmt.Errorf("hard link to %q, which is not in the archive", brief(n.target))
 		}
 		if chain = append(chain, n); len(chain) > len(b.links) {
-			return fmt.Errorf("hard link to %q leads back to itself", n.target)
+			return fmt.Errorf("hard link to %q leads back to itself", brief(n.target))
 		}
 		n = found
 	}
@@ -115,7 +115,7 @@ func (b *builder) resolve(n *node) error {
 func (b *builder) finish() (*node, error) {
 	for _, link := range b.links {
 		if err := b.resolve(link.node); err != nil {
-			return nil, fmt.Errorf("member %q: %w", link.member, err)
+			return nil, fmt.Errorf("member %q: %w", brief(link.member), err)
 		}
 	}
 	b.top.sort()
@@ -125,7 +125,7 @@ func (b *builder) finish() (*node, error) {
 	case 1:
 		return top[0], nil
 	default:
-		return nil, fmt.Errorf("archive has %d top-level entries, beginning with %q and %q (want one)", len(top), top[0].name, top[1].name)
+		return nil, fmt.Errorf("archive has %d top-level entries, beginning with %q and %q (want one)", len(top), brief(top[0].name), brief(top[1].name))
 	}
 }
 

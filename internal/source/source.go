@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // blockSize is how much one stage of a stream hands to the next at a time.
@@ -75,7 +76,7 @@ func Read(ctx context.Context, r io.Reader, opts Options) (*Tree, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("%s: %w", opts.Name, err)
+		return nil, fmt.Errorf("%s: %w", opts.Name, said.Error(err))
 	}
 	return t, nil
 }
