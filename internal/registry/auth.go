@@ -88,7 +88,7 @@ func (h *host) sendWithLogin(r *http.Request, repository string) (*http.Response
 	for try := 1; ; try++ {
 		header, err := h.authorization(r, l, repository, scopes)
 		if err != nil {
-			return nil, err
+			return nil, preliminary{err}
 		}
 		req := r.Clone(r.Context())
 		req.URL.Scheme, _ = h.spoken()

@@ -118,15 +118,21 @@ func address(u *url.URL) string {
 // place is what a request asks for, for an error.
 func place(r *http.Request) string { return r.Method + " " + address(r.URL) }
 
+// preliminary is an error of what has to be asked before a request: the
+// registry's root, or a token. It says itself what was asked.
+type preliminary struct{ error }
+
+func (p preliminary) Unwrap() error { return p.error }
+
 // requestError says what was asked when no answer came.
 func requestError(r *http.Request, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err // its URL has a query
 	}
-	var answer *AnswerError
-	if errors.As(err, &answer) {
-		return err // of the registry's root, or of its token service
+	var before preliminary
+	if errors.As(err, &before) {
+		return before.error
 	}
 	return fmt.Errorf("%s: %w", place(r), err)
 }

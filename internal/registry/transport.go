@@ -33,7 +33,7 @@ func (t wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.host.patiently(r, t.host.send)
 	}
 	if err := t.host.begin(r.Context()); err != nil {
-		return nil, err
+		return nil, preliminary{err}
 	}
 	return t.host.patiently(r, func(r *http.Request) (*http.Response, error) {
 		return t.host.sendWithLogin(r, t.repository)

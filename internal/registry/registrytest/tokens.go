@@ -12,7 +12,7 @@ import (
 // Tokens is a token service with one user, "ann" with the password "secret".
 type Tokens struct {
 	Realm string                         // of the service, "": the registry's own /token
-	Grant func(scopes []string) []string // what a token is good for, nil: all that is asked for
+	Grant func(scopes []string) []string // what a token is good for; where it returns nil, there is none. nil: all that is asked for
 	Good  func(r *http.Request) bool     // whether a token is (still) taken, nil: always
 	Basic bool                           // offers a login by password, too, and does not take it
 
@@ -90,8 +90,19 @@ func (t *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	scopes := r.URL.Query()["scope"]
+	if r.Method == http.MethodPost {
+		if r.PostFormValue("grant_type") != "refresh_token" || r.PostFormValue("refresh_token") != "ann's" {
+			Refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong token")
+			return
+		}
+		scopes = strings.Fields(r.PostFormValue("scope"))
+	}
 	if t.Grant != nil {
 		scopes = t.Grant(scopes)
+	}
+	if scopes == nil {
+		Refuse(w, http.StatusForbidden, "DENIED", "not for you")
+		return
 	}
 	t.Issued++
 	json.NewEncoder(w).Encode(map[string]any{"token": "of " + strings.Join(scopes, " "), "expires_in": 60})
