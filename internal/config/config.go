@@ -36,6 +36,13 @@ type Config struct {
 	Verify       []string          // commands for sh -c, in the folder of the file, that an image has to pass before its tag
 	Caches       []Cache           // binary caches that get what upstream does not have
 	Notify       []Notify
+	Evaluation   Evaluation
+}
+
+// Evaluation bounds what Nix may take to evaluate one nixpkgs for one system.
+type Evaluation struct {
+	Timeout time.Duration
+	Memory  int64 // bytes
 }
 
 // Cache is a binary cache to push to. One of Attic, Cachix and Store is set.
@@ -147,6 +154,7 @@ func (p *parser) defaults() Config {
 		Compression:  "gzip",
 		Grace:        10 * time.Minute,
 		Limit:        6 * time.Hour,
+		Evaluation:   Evaluation{Timeout: 10 * time.Minute, Memory: 4 << 30},
 		State:        resolve(p.dir, "factory.db"),
 	}
 }

@@ -53,6 +53,7 @@ func (p *parser) config(v value, c *Config) {
 		{key: "verify", decode: func(v value) { c.Verify = p.verify(v) }},
 		{key: "caches", decode: func(v value) { c.Caches = p.caches(v) }},
 		{key: "notify", decode: func(v value) { c.Notify = p.notify(v) }},
+		{key: "evaluation", decode: func(v value) { p.evaluation(v, &c.Evaluation) }},
 	})
 	p.checkOptional(c)
 }
