@@ -21,7 +21,7 @@ func (a *app) caches(c config.Config) []factory.BinaryCache {
 		case cache.Attic != "":
 			targets = append(targets, caches.Attic{Endpoint: cache.Attic, Cache: cache.Cache, Token: a.env("ATTIC_TOKEN"), UserAgent: userAgent})
 		case cache.Cachix != "":
-			targets = append(targets, caches.Cachix{Cache: cache.Cachix, Token: a.env("CACHIX_AUTH_TOKEN"), Upstream: upstream})
+			targets = append(targets, caches.Cachix{Cache: cache.Cachix, Token: a.env("CACHIX_AUTH_TOKEN"), SigningKey: a.env("CACHIX_SIGNING_KEY"), Upstream: upstream})
 		default:
 			targets = append(targets, caches.Store{URL: cache.Store, Upstream: upstream})
 		}

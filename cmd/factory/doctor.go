@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
+	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
 type doctorOptions struct{ output }
@@ -83,8 +86,9 @@ func (a *app) doctor(ctx context.Context, o doctorOptions) error {
 func (a *app) examine(ctx context.Context, c config.Config) []finding {
 	findings := []finding{
 		{Check: "configuration", OK: true, Detail: fmt.Sprintf("%s: %s, %s", a.configPath(), plural(len(c.Channels), "channel"), plural(len(c.Publish), "destination"))},
-		examineImage(c), examineNix(ctx), examineState(c), examineDir(c),
+		examineImage(c), examineState(c), examineDir(c),
 	}
+	findings = slices.Insert(findings, 2, examineNix(ctx)...)
 	findings = append(findings, a.examineUpstream(ctx, c)...)
 	for _, sub := range c.Substituters {
 		findings = append(findings, a.examineCache(ctx, sub))
@@ -111,9 +115,27 @@ func examineImage(c config.Config) finding {
 	return judge("image folder", c.Image+" "+digest[:min(len(digest), 19)], err, "image: in the configuration names a folder with image.nix, rootfs and bin")
 }
 
-func examineNix(ctx context.Context) finding {
+// examineNix looks for Nix, and tries how it evaluates.
+func examineNix(ctx context.Context) []finding {
 	nix, err := nixcli.Find(ctx)
-	return judge("Nix", "version "+nix.Version, err, getNix)
+	found := judge("Nix", "version "+nix.Version, err, getNix)
+	if err != nil {
+		return []finding{found}
+	}
+	if toolset.TooOldForNewest(nix.Version) {
+		found.Advice = "newer trees of nixpkgs want " + toolset.Newest + " or newer: " + getNix
+	}
+	var mode nixcli.Mode
+	dir, err := os.MkdirTemp("", "factory-doctor-*")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		mode, err = nix.Mode(ctx, dir)
+	}
+	tried := judge("evaluation", mode.String(), err, getNix)
+	if err == nil && !mode.Namespaces {
+		tried.Advice = "all is refused that is to be refused; namespaces for ordinary users would be a second wall"
+	}
+	return []finding{found, tried}
 }
 
 func (a *app) examineUpstream(ctx context.Context, c config.Config) []finding {

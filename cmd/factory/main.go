@@ -16,9 +16,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/factory"
+	programs "github.com/nixpkgs-factory/factory/internal/run"
 )
 
 func main() {
+	environment, forget = programs.TakeSecrets(), programs.Forget
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
@@ -46,9 +48,17 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// environment has the variables that the factory was started with, and forget
+// takes some out of the process's own environment. The main program does that to
+// all that are secret.
+var (
+	environment = os.Getenv
+	forget      = func(...string) {}
+)
+
 // run carries out one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app := &app{stdout: stdout, stderr: stderr, env: os.Getenv}
+	app := &app{stdout: stdout, stderr: stderr, env: environment}
 	root := app.rootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -17,6 +17,7 @@ import (
 func (a *app) webhooks(c config.Config) (*notify.Webhooks, error) {
 	var hooks []notify.Hook
 	for _, n := range c.Notify {
+		forget(n.URLFrom, n.SecretFrom)
 		h := notify.Hook{Name: n.URLFrom, URL: a.env(n.URLFrom), On: n.On}
 		if n.SecretFrom != "" {
 			if h.Secret = strings.TrimSpace(a.env(n.SecretFrom)); h.Secret == "" && h.URL != "" {

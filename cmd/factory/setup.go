@@ -22,6 +22,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
+	"github.com/nixpkgs-factory/factory/internal/smallfile"
 )
 
 // config reads channels.yaml. Where there is none and nobody named one,
@@ -29,7 +30,7 @@ import (
 func (a *app) config(optional bool) (config.Config, error) {
 	named := a.setting(a.configFile, "FACTORY_CONFIG") != ""
 	file := a.configPath()
-	data, err := os.ReadFile(file)
+	data, err := smallfile.Read(file, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) && optional && !named {
 		data = []byte("channels: [ { name: nixos-unstable } ]\n")
 	} else if err != nil {
@@ -57,6 +58,9 @@ func (a *app) config(optional bool) (config.Config, error) {
 	}
 	return c, absolute(&c)
 }
+
+// maxConfig bounds the configuration file.
+const maxConfig = 1 << 20
 
 // absolute makes the configuration's folders absolute: images in a layout have
 // one name then, wherever the command is run.

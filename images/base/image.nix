@@ -9,6 +9,8 @@
   lastModified ? "", # time of the commit in Unix seconds
   rev,
   channel,
+  only ? "", # tools to look at, a list in JSON; all of them if there is none
+  without ? "[]", # optional tools to leave out, a list in JSON: this nixpkgs cannot evaluate them
 }:
 let
   pkgs = import nixpkgs {
@@ -81,7 +83,12 @@ let
 
   version = package: package.version or (builtins.parseDrvName package.name).version;
 
-  tools = lib.concatMap find wanted;
+  looked = lib.filter (
+    tool:
+    !(builtins.elem tool.attr (builtins.fromJSON without))
+    && (only == "" || builtins.elem tool.attr (builtins.fromJSON only))
+  ) wanted;
+  tools = lib.concatMap find looked;
   missing = lib.filter (attr: !(has attr)) (map (t: t.attr) wanted);
   byAttr = builtins.listToAttrs (map (tool: { name = tool.attr; value = tool.path; }) tools);
   has = attr: byAttr ? ${attr};
@@ -225,10 +232,19 @@ let
       inherit flakes;
     };
 
-  release = lib.trivial.release or (builtins.substring 0 5 lib.version);
+  # Trees of 2018 have the version in a file only.
+  release =
+    lib.trivial.release or (
+      if lib ? version then
+        builtins.substring 0 5 lib.version
+      else if builtins.pathExists "${nixpkgs}/.version" then
+        builtins.substring 0 5 (builtins.readFile "${nixpkgs}/.version")
+      else
+        ""
+    );
 in
 builtins.seq loader {
-  inherit tools missing;
+  inherit tools missing wanted;
 
   # HOME and USER are not set here: a value of the image's would be the wrong one for every user
   # but root. Runtimes take HOME from /etc/passwd for the user they start; the programs that
@@ -245,8 +261,7 @@ builtins.seq loader {
       NAME="Nixpkgs"
       ID=nixpkgs
       ID_LIKE=nixos
-      VERSION_ID="${release}"
-      PRETTY_NAME="Nixpkgs ${release} (${channel})"
+      ${lib.optionalString (release != "") "VERSION_ID=\"${release}\"\n"}PRETTY_NAME="Nixpkgs ${lib.optionalString (release != "") "${release} "}(${channel})"
       VARIANT_ID=${channel}
       BUILD_ID=${rev}
       HOME_URL="https://github.com/nixpkgs-factory/factory"

@@ -181,8 +181,14 @@ func checkSettings(t *testing.T, set toolset.Toolset, args toolset.Args, paths m
 // wrap makes a nixpkgs that is another one with changes to its packages.
 func wrap(t *testing.T, nixpkgs, changes string) string {
 	t.Helper()
-	dir := t.TempDir()
-	text := "args: let pkgs = import " + nixpkgs + " args; in " + changes
+	dir := t.TempDir() // with all that is imported in it: nothing else may be read
+	if out, err := exec.Command("cp", "-R", nixpkgs, filepath.Join(dir, "nixpkgs")).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".version"), []byte("18.03\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text := "args: let pkgs = import ./nixpkgs args; in " + changes
 	if err := os.WriteFile(filepath.Join(dir, "default.nix"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -201,6 +207,11 @@ func TestImageOfOtherNixpkgs(t *testing.T) {
 		{"gone with a message", `pkgs // { tmate = throw "tmate was removed"; }`, []string{"tmate"}, nil},
 		{"insecure", `pkgs // { tmate = pkgs.tmate // { outPath = throw "tmate is marked as insecure"; }; }`, []string{"tmate"}, nil},
 		{"not for this system", `pkgs // { cachix = pkgs.cachix // { outPath = assert false; ""; }; }`, []string{"cachix"}, nil},
+		{"fails in a way that cannot be caught", `pkgs // { jq = pkgs.jq // { outPath = pkgs.nowhere.path; }; less = abort "no"; }`, []string{"jq", "less"}, nil},
+		{"fails without end", `pkgs // { zstd = let f = x: f x + 1; in f 1; }`, []string{"zstd"}, nil},
+		{"required and fails so", `pkgs // { gzip = pkgs.gzip // { outPath = pkgs.nowhere.path; }; }`, nil, []string{"required tool gzip", "nowhere"}},
+		{"fails, but not for a tool", `pkgs // { zlib = pkgs.nowhere; }`, nil, []string{"nowhere"}},
+		{"no version but a file", `pkgs // { lib = removeAttrs pkgs.lib [ "trivial" "version" ]; }`, nil, nil},
 		{"null", `pkgs // { jq = null; }`, []string{"jq"}, nil},
 		{"an output that was chosen already", `pkgs // { curl = pkgs.xz.out; }`, nil, nil},
 		{"required and not there", `removeAttrs pkgs [ "gnutar" ]`, nil, []string{"this nixpkgs lacks the required tool gnutar"}},
@@ -226,6 +237,9 @@ func TestImageOfOtherNixpkgs(t *testing.T) {
 			}
 			if len(set.Tools)+len(set.Missing) != len(attributes) {
 				t.Errorf("%d tools and %d missing, want %d in all", len(set.Tools), len(set.Missing), len(attributes))
+			}
+			if old := strings.Contains(set.Files["/etc/os-release"], "\nVERSION_ID=\"18.03\"\n"); old != (tt.name == "no version but a file") {
+				t.Errorf("os-release:\n%s", set.Files["/etc/os-release"])
 			}
 			for _, attr := range tt.missing {
 				switch attr {

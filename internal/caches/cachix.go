@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/run"
 )
 
 // Cachix is a cache of Cachix (https://cachix.org), through its program on PATH.
@@ -27,6 +28,8 @@ type Cachix struct {
 	Upstream []string      // names of the keys of caches that everybody uses anyway
 	Dir      string        // for what Nix writes meanwhile; "": the system's folder
 	Limit    time.Duration // a command that takes longer is ended; 0: 1 h
+
+	SigningKey string // as cachix takes it from CACHIX_SIGNING_KEY; "": the cache signs itself
 }
 
 var cachixName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`) // a label of <name>.cachix.org
@@ -71,12 +74,16 @@ func (c Cachix) Push(ctx context.Context, infos []nix.PathInfo, objects Objects)
 	for _, info := range chosen {
 		paths.WriteString(info.Path.String() + "\n")
 	}
+	env := append(run.Environ([]string{"CACHIX_*"}), "CACHIX_AUTH_TOKEN="+token)
+	if c.SigningKey != "" {
+		env = append(env, "CACHIX_SIGNING_KEY="+c.SigningKey)
+	}
 	err = command{
 		name:    "cachix",
 		args:    []string{"push", c.Cache},
-		env:     []string{"CACHIX_AUTH_TOKEN=" + token},
-		stdin:   paths.String(),
-		secrets: []string{token, os.Getenv("CACHIX_SIGNING_KEY")},
+		env:     env,
+		stdin:   strings.NewReader(paths.String()),
+		secrets: []string{token, c.SigningKey},
 		limit:   c.Limit,
 	}.run(ctx)
 	if err == nil {

@@ -17,11 +17,10 @@ import (
 func program(t *testing.T, name, script string) (record string) {
 	t.Helper()
 	bin, record := t.TempDir(), t.TempDir()
-	if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\nRECORD='"+record+"'\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	t.Setenv("RECORD", record)
 	return record
 }
 
@@ -111,7 +110,6 @@ func TestCachixNotices(t *testing.T) {
 func TestCachixFails(t *testing.T) {
 	store := newDebian(t)
 	store.adopt(t)
-	t.Setenv("CACHIX_SIGNING_KEY", "signing-key-data")
 	tests := []struct {
 		name, script string
 		cache        string
@@ -138,7 +136,7 @@ func TestCachixFails(t *testing.T) {
 			if tt.change != nil {
 				tt.change(shelf)
 			}
-			target := Cachix{Cache: "factory", Token: cachixToken}
+			target := Cachix{Cache: "factory", Token: cachixToken, SigningKey: "signing-key-data"}
 			if tt.cache != "" {
 				target.Cache = tt.cache
 			}

@@ -251,7 +251,7 @@ func TestStoreTakesTooLong(t *testing.T) {
 	shelf.add(t, "object", "x")
 	b := blocked{make(chan struct{})}
 	_, err := Store{URL: "file://" + t.TempDir(), Limit: 500 * time.Millisecond}.Push(t.Context(), shelf.infos, b)
-	if want := "copy: nix: took too long (limit 500ms)"; err == nil || err.Error() != want {
+	if want := "copy: nix: not done after 500ms"; err == nil || err.Error() != want {
 		t.Errorf("Push: %v, want %q", err, want)
 	}
 }

@@ -34,6 +34,10 @@ func (b *build) image(ctx context.Context, system config.System, base *promise[*
 	if err != nil {
 		return nil, fmt.Errorf("toolset: %w", err)
 	}
+	for _, tool := range set.Broken {
+		log.Warn("this nixpkgs cannot evaluate an optional tool", "tool", tool.Attr, "error", tool.Err)
+		args.Without = append(args.Without, tool.Attr)
+	}
 	if len(set.Missing) > 0 {
 		log.Warn("this nixpkgs lacks tools", "missing", strings.Join(set.Missing, " "))
 	}

@@ -102,7 +102,7 @@ func (b *build) begin(ctx context.Context) (done func(), err error) {
 	if b.nix, err = b.Nix(ctx); err != nil {
 		return nil, err
 	}
-	b.nix.Hidden = b.hidden()
+	b.nix.Limits = nixcli.Limits{Timeout: b.Config.Evaluation.Timeout, Memory: b.Config.Evaluation.Memory}
 	dir, release, err := workDir(ctx, b.Dir)
 	if err != nil {
 		return nil, err

@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"syscall"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/nixpkgs-factory/factory/internal/registry"
+	"github.com/nixpkgs-factory/factory/internal/run"
 	"github.com/nixpkgs-factory/factory/internal/said"
-	"github.com/nixpkgs-factory/factory/internal/secrets"
 	"github.com/nixpkgs-factory/factory/internal/serve"
 )
 
@@ -40,49 +37,27 @@ func (f *Factory) verify(ctx context.Context, repo registry.Repository, digest v
 	return nil
 }
 
-// command runs a command line of the configuration. Credentials of the factory
-// are not for it.
+// command runs a command line of the configuration. It has what finds programs
+// and container engines of the factory's environment, and no credentials.
 func (f *Factory) command(ctx context.Context, line string, env ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, maxVerify)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", line)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a stop reaches what the shell has started
-	cmd.Dir = f.ConfigDir
-	cmd.Env = append(secrets.Without(os.Environ(), f.hidden()...), env...)
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
-	cmd.WaitDelay = 10 * time.Second
-	defer func() {
-		if cmd.Process != nil {
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // nothing of it stays behind
-		}
-	}()
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		return nil
+	_, err := run.Command{
+		Name:    "sh",
+		Args:    []string{"-c", line},
+		Dir:     f.ConfigDir,
+		Env:     append(run.Environ(run.Common, run.OfVerify), env...),
+		Combine: true,
+		Limit:   maxVerify,
+		Grace:   10 * time.Second,
+	}.Run(ctx)
+	var ended *run.Error
+	if errors.As(err, &ended) {
+		return fmt.Errorf("%w: %s", ended.Err, tail(ended.Stderr))
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("not done after %v: %s", maxVerify, tail(string(out)))
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("%w: %s", err, tail(string(out)))
+	return err
 }
 
 // maxVerify bounds a command: one that hangs must not end the daemon's work.
 const maxVerify = time.Hour
-
-// hidden are the variables of the configuration that hold secrets.
-func (f *Factory) hidden() []string {
-	var names []string
-	for _, n := range f.Config.Notify {
-		names = append(names, n.URLFrom)
-		if n.SecretFrom != "" {
-			names = append(names, n.SecretFrom)
-		}
-	}
-	return names
-}
 
 // tail returns the end of a command's output, in which the reason stands.
 func tail(out string) string { return said.End(out, 500) }

@@ -7,11 +7,9 @@ package realise
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -42,36 +40,29 @@ func (s Store) options() []string {
 	}
 }
 
-// Build realises the tools' outputs. image.nix is evaluated again, this time so
-// that the derivations of these tools are written to the store.
+// Build realises the tools' outputs. image.nix is evaluated again, as restricted,
+// this time so that the derivations of these tools are written to the store.
 func (s Store) Build(ctx context.Context, imageFile string, args toolset.Args, tools []toolset.Tool) error {
 	attrs := make([]string, len(tools))
 	for i, t := range tools {
 		attrs[i] = t.Attr
+		// They are texts of the tree's, and arguments of a program's here.
+		if drv, err := nix.ParseStorePath(t.DrvPath); err != nil || !strings.HasSuffix(drv.Name(), ".drv") || !outputName.MatchString(t.Output) {
+			return fmt.Errorf("%s: %q, output %q is not of a derivation", t.Attr, t.DrvPath, t.Output)
+		}
 	}
-	list, err := json.Marshal(attrs)
-	if err != nil {
-		return err
-	}
-	given := args.Strings()
-	names := slices.Sorted(maps.Keys(given))
-	eval := append([]string{"--eval", "--strict", "--json", "--read-write-mode", "-E", fmt.Sprintf(
-		`{ imageFile, attrs, %s }: map (t: t.drvPath) (builtins.filter (t: builtins.elem t.attr (builtins.fromJSON attrs))
-		  (import imageFile { inherit %s; }).tools)`, strings.Join(names, ", "), strings.Join(names, " ")),
-		"--argstr", "imageFile", imageFile, "--argstr", "attrs", string(list)}, s.options()...)
-	for _, name := range names {
-		eval = append(eval, "--argstr", name, given[name])
-	}
-	if _, err := s.Nix.Run(ctx, "nix-instantiate", eval...); err != nil {
+	if _, err := s.Nix.EvalHere(ctx, toolset.Expression(imageFile, "tools", args, toolset.Only(attrs...)), s.options()...); err != nil {
 		return err
 	}
 	outputs := append([]string{"--realise"}, s.options()...)
 	for _, t := range tools {
 		outputs = append(outputs, t.DrvPath+"!"+t.Output)
 	}
-	_, err = s.Nix.Run(ctx, "nix-store", outputs...)
+	_, err := s.Nix.Run(ctx, "nix-store", outputs...)
 	return err
 }
+
+var outputName = regexp.MustCompile(`^[A-Za-z0-9+_?=.-]+$`)
 
 // Info returns the path info of a valid path. It bears no signature: what was
 // built here is trusted because it was built here.

@@ -6,19 +6,14 @@
 package toolset
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
 )
 
 // Toolset is what image.nix says of an image.
@@ -33,6 +28,24 @@ type Toolset struct {
 	Modes       map[string]string `json:"modes"`       // of files, absolute path to octal mode
 	Cmd         []string          `json:"cmd"`
 	WorkDir     string            `json:"workdir"`
+
+	// Wanted are the tools that image.nix asks for, in order. An image folder
+	// that does not say it cannot go without tools that fail to evaluate.
+	Wanted []Wanted `json:"wanted"`
+
+	Broken []Broken `json:"-"` // optional tools that were left out, as they fail to evaluate; they are missing
+}
+
+// Wanted is a tool that image.nix asks for.
+type Wanted struct {
+	Attr     string `json:"attr"`
+	Required bool   `json:"required"`
+}
+
+// Broken is a tool that this nixpkgs has but cannot evaluate, and why.
+type Broken struct {
+	Attr string
+	Err  error
 }
 
 // Tool is a package whose files are linked below /nix/profile.
@@ -55,11 +68,13 @@ type Args struct {
 	LastModified int64         // Unix seconds of the commit
 	Rev          string
 	Channel      string
+
+	Without []string // optional tools to leave out
 }
 
 // Strings returns the arguments by the names that image.nix has for them.
 func (a Args) Strings() map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		"nixpkgs":      a.Nixpkgs,
 		"system":       a.System,
 		"source":       a.Source.String(),
@@ -69,34 +84,19 @@ func (a Args) Strings() map[string]string {
 		"rev":          a.Rev,
 		"channel":      a.Channel,
 	}
+	if len(a.Without) > 0 {
+		all["without"] = list(a.Without)
+	}
+	return all
 }
 
-// VersionError says that the Nix of this machine is too old for a nixpkgs.
-type VersionError struct{ Found, Wanted string }
-
-func (e *VersionError) Error() string {
-	return fmt.Sprintf("this nixpkgs needs Nix %s or newer to be evaluated, found Nix %s", e.Wanted, e.Found)
-}
-
-// Evaluate evaluates image.nix in the folder image. What Nix needs to write
-// goes into the folder scratch.
-func Evaluate(ctx context.Context, cli nixcli.Nix, image, scratch string, args Args) (Toolset, error) {
-	if err := checkVersion(cli.Version, args.Nixpkgs); err != nil {
-		return Toolset{}, err
-	}
-	file, err := filepath.Abs(filepath.Join(image, "image.nix"))
+// list is how image.nix takes a list: as JSON.
+func list(attrs []string) string {
+	data, err := json.Marshal(attrs)
 	if err != nil {
-		return Toolset{}, err
+		panic(err)
 	}
-	out, err := cli.Eval(ctx, scratch, file, args.Strings())
-	if err != nil {
-		return Toolset{}, err
-	}
-	set, err := Parse(out)
-	if err != nil {
-		return Toolset{}, fmt.Errorf("%s: %w", file, err)
-	}
-	return set, nil
+	return string(data)
 }
 
 // Parse reads what image.nix evaluated to and checks it.
@@ -134,48 +134,4 @@ func (t Toolset) Roots(without ...nix.StorePath) []nix.StorePath {
 	roots = slices.DeleteFunc(roots, func(p nix.StorePath) bool { return slices.Contains(without, p) })
 	slices.SortFunc(roots, nix.StorePath.Compare)
 	return slices.Compact(roots)
-}
-
-var (
-	comment = regexp.MustCompile(`(?m)#.*$`)
-	literal = regexp.MustCompile(`"([0-9]+(?:\.[0-9]+)*)"`)
-)
-
-// checkVersion reads where nixpkgs says which Nix it wants: lib/minver.nix, or
-// lib/minfeatures.nix in newer trees. A tree without them wants nothing.
-func checkVersion(found, nixpkgs string) error {
-	for _, name := range []string{"minver.nix", "minfeatures.nix"} {
-		text, err := os.ReadFile(filepath.Join(nixpkgs, "lib", name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		m := literal.FindSubmatch(comment.ReplaceAll(text, nil))
-		if m == nil {
-			continue // evaluation itself will say what is wanted
-		}
-		if wanted := string(m[1]); older(found, wanted) {
-			return &VersionError{Found: found, Wanted: wanted}
-		}
-	}
-	return nil
-}
-
-var number = regexp.MustCompile(`^[0-9]+`)
-
-// older compares versions number by number; what is not a number ends it.
-func older(a, b string) bool {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range bs {
-		var x int
-		if i < len(as) {
-			x, _ = strconv.Atoi(number.FindString(as[i]))
-		}
-		if y, _ := strconv.Atoi(bs[i]); x != y {
-			return x < y
-		}
-	}
-	return false
 }
