@@ -43,6 +43,10 @@ func TestRegistries(t *testing.T) {
 			map[string]string{"REGISTRY": "registry.example.org:5000/a/b", "REGISTRY_USER": "bob", "REGISTRY_PASSWORD": "p"},
 			"ghcr.io/some-org registry.example.org:5000/a/b", with(map[string]string{"registry.example.org:5000": "bob:p"}), "",
 		},
+		"one without encryption": {
+			map[string]string{"REGISTRY": "http://registry:5000/a", "REGISTRY_USER": "bob", "REGISTRY_PASSWORD": "p"},
+			"ghcr.io/some-org http://registry:5000/a", with(map[string]string{"registry:5000": "bob:p"}), "",
+		},
 		"that one alone": {
 			map[string]string{"REGISTRY": "quay.io/org", "REGISTRY_USER": "bob", "REGISTRY_PASSWORD": "p", "PUBLISH": " quay.io/org "},
 			"quay.io/org", with(map[string]string{"quay.io": "bob:p"}), "",
