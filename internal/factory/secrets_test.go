@@ -97,6 +97,56 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+// TestEnvironmentIsTaken: what the factory runs has no secret in its environment,
+// and finds none in the factory's own, as the kernel shows it.
+func TestEnvironmentIsTaken(t *testing.T) {
+	t.Parallel()
+	for _, user := range []string{"", "65534"} {
+		t.Run("user "+user, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, settings{channels: onlyRelease, image: copyImage(t)})
+			file := filepath.Join(w.dir, "channels.yaml")
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = append(text, `verify: [ 'env > seen; cat /proc/$PPID/environ >> seen; tr "\\0" "\\n" < /proc/$PPID/cmdline > parent' ]
+notify: [ { urlFrom: HOOK } ]
+`...)
+			if err := os.WriteFile(file, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var before []string
+			if user != "" {
+				if os.Geteuid() != 0 {
+					return // it is an ordinary user who runs this
+				}
+				before = []string{"setpriv", "--reuid", user, "--regid", user, "--clear-groups"}
+				if err := os.Chmod(filepath.Dir(w.dir), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if out, err := exec.Command("chown", "-R", user, w.dir).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			p := w.command(before, "run", "--once")
+			p.Env = append(p.Env, "GITHUB_TOKEN="+secretToken, "CACHIX_AUTH_TOKEN="+secretToken, "HOOK=http://127.0.0.1:1/"+secretToken, "VERIFY_THIS=meant for it", "UNKNOWN="+secretToken)
+			p.start(t)
+			p.ends(t, 60e9) // not well: there is nobody at the webhook's address
+			seen, err := os.ReadFile(filepath.Join(w.dir, "seen"))
+			if err != nil {
+				t.Fatalf("%v\n%s", err, &p.stderr)
+			}
+			noSecrets(t, "what a command of verify sees", seen)
+			contains(t, "what a command of verify sees", string(seen), "VERIFY_THIS=meant for it", "IMAGE=", "PATH=")
+			parent, err := os.ReadFile(filepath.Join(w.dir, "parent"))
+			if err != nil || !strings.Contains(string(parent), "run\n--once\n") {
+				t.Errorf("its parent is %q, %v: this shows nothing", parent, err)
+			}
+		})
+	}
+}
+
 func noSecrets(t testing.TB, where string, data []byte) {
 	t.Helper()
 	for _, secret := range []string{secretToken, secretPassword, "YW5uOmNvcnJlY3Q", "Ym9iOmNvcnJlY3Q"} { // basic authentication, too

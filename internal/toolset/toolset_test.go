@@ -1,10 +1,12 @@
 package toolset
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,6 +94,34 @@ func TestCheckVersion(t *testing.T) {
 				t.Errorf("checkVersion() = %v (-want +got):\n%s", err, diff)
 			}
 		})
+	}
+}
+
+// What a tree has in the place of that file may be anything.
+func TestCheckVersionOfAnything(t *testing.T) {
+	for name, make := range map[string]func(file string) error{
+		"escapes":      func(file string) error { return os.Symlink("/dev/zero", file) },
+		"path escapes": func(file string) error { return os.Symlink("../../x", file) },
+		"a pipe":       func(file string) error { return syscall.Mkfifo(file, 0o644) },
+		"a folder":     func(file string) error { return os.Mkdir(file, 0o755) },
+		"larger than":  func(file string) error { return os.WriteFile(file, bytes.Repeat([]byte("x"), 1<<20), 0o644) },
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "lib/other"), "")
+		if err := make(filepath.Join(dir, "lib/minver.nix")); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkVersion("2.8.0", dir); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: checkVersion() = %v", name, err)
+		}
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "lib/other"), `"2.18"`)
+	if err := os.Symlink("other", filepath.Join(dir, "lib/minver.nix")); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkVersion("2.8.0", dir); !errors.As(err, new(*VersionError)) {
+		t.Errorf("a link inside the tree: checkVersion() = %v", err)
 	}
 }
 
