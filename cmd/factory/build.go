@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/smallfile"
 )
 
 type buildOptions struct {
@@ -137,12 +137,15 @@ func (a *app) publishIndex(ctx context.Context, files []string, o publishIndexOp
 	return a.results(ctx, o.output, results)
 }
 
+// maxPart bounds the file of a part, which has a few hundred bytes.
+const maxPart = 1 << 20
+
 // readParts reads parts and groups them by commit, in the order in which the
 // commits come first.
 func readParts(files []string) ([][]factory.Part, error) {
 	var commits [][]factory.Part
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		data, err := smallfile.Read(file, maxPart)
 		if err != nil {
 			return nil, err
 		}
