@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,10 +141,12 @@ func TestPartThatLacksASystem(t *testing.T) {
 
 // limited makes the API refuse to be asked for heads once an archive was asked for.
 func (w *world) limited() (remove func()) {
-	built := false
+	var built atomic.Bool
 	return w.upstream.Handle(func(rw http.ResponseWriter, r *http.Request) bool {
-		built = built || strings.HasPrefix(r.URL.Path, "/codeload/")
-		if !built || !strings.Contains(r.URL.Path, "/branches/") {
+		if strings.HasPrefix(r.URL.Path, "/codeload/") {
+			built.Store(true)
+		}
+		if !built.Load() || !strings.Contains(r.URL.Path, "/branches/") {
 			return false
 		}
 		rw.Header().Set("X-RateLimit-Remaining", "0")

@@ -73,6 +73,51 @@ func TestCancel(t *testing.T) {
 	w.expect(release + ": build (new commit)")
 }
 
+// A registry that does not answer does not keep a cycle from being cancelled,
+// whatever it is asked.
+func TestCancelWhileARegistryStalls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}, channels: onlyRelease})
+	stalls := func(name string, match func(*http.Request) bool) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w.wire.fails(func(r *http.Request) (*http.Response, error) {
+			if !match(r) {
+				return nil, nil
+			}
+			cancel()
+			<-r.Context().Done()
+			return nil, context.Cause(r.Context())
+		})
+		for _, r := range w.cycleIn(ctx) {
+			if !errors.Is(r.Err, context.Canceled) {
+				t.Errorf("%s: error %v, want %v", name, r.Err, context.Canceled)
+			}
+		}
+		w.wire.fails(nil)
+		if ctx.Err() == nil {
+			t.Errorf("%s was not asked for", name)
+		}
+		w.tidy()
+		w.forgiven(release)
+	}
+	in := func(method, part string) func(*http.Request) bool {
+		return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, part) }
+	}
+	stalls("the commit's tag", in("HEAD", "/manifests/"))
+	stalls("whether one may push", in("POST", "/blobs/uploads/"))
+	stalls("an earlier image", in("GET", "/manifests/latest"))
+	stalls("a blob", in("HEAD", "/blobs/"))
+	stalls("a tag", func(r *http.Request) bool {
+		return r.Method == "PUT" && strings.Contains(r.URL.Path, "/manifests/") && !strings.Contains(r.URL.Path, "/sha256:")
+	})
+	w.expect(release + ": build (new commit)")
+	w.now = w.now.Add(24 * time.Hour)
+	stalls("what is below the tag", in("HEAD", "/blobs/"))
+	w.expect(release + ": none (up to date)")
+}
+
 // A push that is cancelled leaves no tag.
 func TestCancelPush(t *testing.T) {
 	t.Parallel()

@@ -159,7 +159,12 @@ func (p Packer) Linked(ctx context.Context, tree Tree, objects []nix.PathInfo) (
 			if err != nil {
 				return err
 			}
-			err = tree.Walk(func(e nar.Entry, _ io.Reader) error { return a.linked(object.Path, first, e) })
+			err = tree.Walk(func(e nar.Entry, _ io.Reader) error {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				return a.linked(object.Path, first, e)
+			})
 		}
 		return err
 	})
