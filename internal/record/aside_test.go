@@ -125,11 +125,10 @@ func TestOpenAnewLeavesAlone(t *testing.T) {
 // A state of the first schema had one failure for each channel.
 func TestFailuresOfTheFirstSchema(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "factory.db")
-	s, err := openWith(file, migrations[:1])
-	if err == nil {
+	if _, err := openWith(file, migrations[:1]); err == nil {
 		t.Fatal("a file of the first schema has all of today's buckets")
 	}
-	s = &Store{file: file}
+	s := &Store{file: file}
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
