@@ -133,7 +133,7 @@ func examineNix(ctx context.Context) []finding {
 	}
 	tried := judge("evaluation", mode.String(), err, getNix)
 	if err == nil && !mode.Namespaces {
-		tried.Advice = "all is refused that is to be refused; namespaces for ordinary users would be a second wall"
+		tried.Advice = "nothing has to be done: what is to be refused is refused. Namespaces would be a second wall, see the operator's guide"
 	}
 	return []finding{found, tried}
 }

@@ -184,6 +184,47 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
+// An evaluation with the store and the configuration of this machine is as
+// restricted, whatever that configuration says.
+func TestAttacksHere(t *testing.T) {
+	n, err := Find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVictim(t)
+	dir := t.TempDir()
+	t.Setenv("NIX_REMOTE", "local?root="+dir)
+	t.Setenv("NIX_STATE_DIR", dir)
+	t.Setenv("NIX_PATH", "home="+v.outside)
+	t.Setenv("NIX_CONFIG", "build-users-group =\nrestrict-eval = false\nallowed-uris = http:// file://\nallow-import-from-derivation = true\nallow-unsafe-native-code-during-evaluation = true\nsandbox = false")
+	v.links(t, false)
+	if out, err := n.EvalHere(t.Context(), v.expression(t, `import ./own.nix`)); err != nil || strings.TrimSpace(string(out)) != `"own"` {
+		t.Fatalf("what is allowed: %s, %v", out, err)
+	}
+	for name, text := range map[string]string{
+		"readFile":               `builtins.readFile "HOME/.docker/config.json"`,
+		"search path":            `builtins.readFile <home/.docker/config.json>`,
+		"fetchurl":               `builtins.fetchurl "URL/?x"`,
+		"fetchTarball":           `builtins.fetchTarball "URL/x.tar.gz"`,
+		"fetchGit in the tree":   `(builtins.fetchGit TREE/repo).outPath`,
+		"getEnv":                 `assert builtins.getEnv "NIX_REMOTE" != ""; 1`,
+		"exec":                   `builtins.exec [ "/bin/sh" "-c" "echo ran >> HOME/../ran; echo 1" ]`,
+		"import from derivation": `import (derivation { name = "x"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo ran >> HOME/../ran; echo 1 > $out" ]; })`,
+		"fetchurl of a link":     `builtins.readFile (builtins.fetchurl "file://TREE/link")`,
+	} {
+		v.links(t, strings.Contains(text, "TREE/link"))
+		if out, err := n.EvalHere(t.Context(), v.expression(t, text)); err == nil {
+			t.Errorf("%s: it is %s", name, out)
+		}
+	}
+	if n := v.requests.Load(); n > 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+	if _, err := os.Stat(v.ran); err == nil {
+		t.Error("a program was run")
+	}
+}
+
 // What is allowed stays so, in every mode that this machine has.
 func TestAllowed(t *testing.T) {
 	n, err := Find(t.Context())

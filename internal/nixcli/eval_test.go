@@ -101,3 +101,12 @@ func TestEvalKeepsErrorsOfTheExpression(t *testing.T) {
 		t.Errorf("Eval() = %q, %v, want an EvalError and no output", out, err)
 	}
 }
+
+// An evaluation writes to no file, not even in the folder that it has.
+func TestEvalWritesNothing(t *testing.T) {
+	scratch := t.TempDir()
+	out, err := fakeNix(t, ":", "echo x > \"$HOME/file\"\necho 1\n").Eval(t.Context(), scratch, empty(t))
+	if data, _ := os.ReadFile(filepath.Join(scratch, "home/file")); err == nil || len(data) > 0 {
+		t.Errorf("Eval() = %q, %v; %q was written", out, err, data)
+	}
+}
