@@ -18,9 +18,13 @@ func (a *app) webhooks(c config.Config) (*notify.Webhooks, error) {
 	var hooks []notify.Hook
 	for _, n := range c.Notify {
 		forget(n.URLFrom, n.SecretFrom)
+		if strings.TrimSpace(a.env(n.URLFrom)) == "" {
+			a.logger().Info("no webhook: "+n.URLFrom+" is not set", "on", strings.Join(n.On, ", "))
+			continue
+		}
 		h := notify.Hook{Name: n.URLFrom, URL: a.env(n.URLFrom), On: n.On}
 		if n.SecretFrom != "" {
-			if h.Secret = strings.TrimSpace(a.env(n.SecretFrom)); h.Secret == "" && h.URL != "" {
+			if h.Secret = strings.TrimSpace(a.env(n.SecretFrom)); h.Secret == "" {
 				return nil, fmt.Errorf("notify: %s is not set: it has the secret that events to %s are signed with", n.SecretFrom, n.URLFrom)
 			}
 		}

@@ -43,6 +43,11 @@ func (a *app) config(optional bool) (config.Config, error) {
 	if err := a.setPublish(&c); err != nil {
 		return config.Config{}, usageError{err}
 	}
+	if v := a.env("FACTORY_IMAGE_SOURCE"); v != "" {
+		if err := c.SetSource(v); err != nil {
+			return config.Config{}, usageError{fmt.Errorf("FACTORY_IMAGE_SOURCE: %w", err)}
+		}
+	}
 	if v := a.setting(a.stateFile, "FACTORY_STATE"); v != "" {
 		c.State = v
 	}

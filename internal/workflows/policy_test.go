@@ -274,13 +274,44 @@ func TestPublishIsOnlyForTheDefaultBranch(t *testing.T) {
 	if slices.Contains(triggers(w), "pull_request") {
 		t.Error("publish.yml is started by pull requests")
 	}
-	if want := "github.ref_name == github.event.repository.default_branch"; w.Jobs[0].If != want {
+	if want := "github.event_name == 'schedule' || github.ref_name == github.event.repository.default_branch"; w.Jobs[0].If != want {
 		t.Errorf("the first job runs if %q, want %q", w.Jobs[0].If, want)
 	}
 	for _, j := range w.Jobs[1:] {
 		if !slices.Contains(j.Needs, w.Jobs[0].ID) {
 			t.Errorf("job %s does not wait for job %s", j.ID, w.Jobs[0].ID)
 		}
+	}
+}
+
+// A rebuild by hand that waits is not replaced by the next hour's run, nor by
+// another rebuild.
+func TestGroupsOfPublish(t *testing.T) {
+	w := readWorkflow(t, publishYML)
+	if w.Concurrency.CancelInProgress != "false" {
+		t.Error("a run is cancelled by the next one")
+	}
+	seen := map[string]string{}
+	for name, inputs := range map[string]object{
+		"by the hour":            nil,
+		"a channel":              {"channel": "nixos-26.05", "rev": ""},
+		"another channel":        {"channel": "nixos-unstable", "rev": ""},
+		"a commit of a channel":  {"channel": "nixos-26.05", "rev": "0123456"},
+		"another commit of that": {"channel": "nixos-26.05", "rev": "abcdef0"},
+	} {
+		group, err := scope{contexts: object{"inputs": inputs}}.fill(w.Concurrency.Group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, found := seen[group]; found {
+			t.Errorf("%s and %s are both in the group %q", name, other, group)
+		}
+		seen[group] = name
+	}
+	// What is due is due by the hour, too.
+	due, err := scope{contexts: object{"inputs": object{"channel": "", "rev": "0123456"}}}.fill(w.Concurrency.Group)
+	if err != nil || seen[due] != "by the hour" {
+		t.Errorf("what is due, by hand, is in the group %q, %v", due, err)
 	}
 }
 

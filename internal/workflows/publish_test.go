@@ -133,6 +133,8 @@ func (f *fork) factory(publish string, args ...string) map[string]string {
 		"--config", filepath.Join(f.sources, "channels.yaml"), "--publish", publish,
 		"--state", filepath.Join(dir, "factory.db"), "--cache-dir", filepath.Join(dir, "work"), "--output", "json",
 	}, args...)...)
+	// What the workflow says of itself enters the digests.
+	cmd.Env = append(os.Environ(), "FACTORY_IMAGE_SOURCE=https://github.com/Org/images")
 	cmd.Stderr = f.t.Output()
 	out, err := cmd.Output()
 	if err != nil {

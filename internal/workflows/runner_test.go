@@ -111,12 +111,17 @@ func (r *running) contexts() object {
 	if branch == "" {
 		branch = "main"
 	}
+	payload := object{"repository": object{"default_branch": "main"}}
+	if r.event.name == "schedule" { // that of a schedule may say nothing else
+		payload = object{"schedule": "47 * * * *"}
+	}
 	return object{
 		"github": object{
+			"server_url": "https://github.com",
 			"event_name": r.event.name, "ref_name": branch, "ref": "refs/heads/" + branch, "actor": "ann",
 			"repository_owner": "Org", "repository": "Org/images", "token": runnerToken,
 			"run_id": float64(1000 + r.run), "run_attempt": float64(1), "sha": strings.Repeat("5e", 20),
-			"event": object{"repository": object{"default_branch": "main"}},
+			"event": payload,
 		},
 		"inputs": r.event.inputs, "vars": r.vars,
 	}
