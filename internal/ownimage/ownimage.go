@@ -143,6 +143,10 @@ func assemble(base v1.Image, system config.System, content Content, labels map[s
 		// The program does not know it: equal sources are to give equal layers.
 		conf.Config.Env = withEnv(conf.Config.Env, "FACTORY_REVISION="+rev)
 	}
+	if source := labels["org.opencontainers.image.source"]; source != "" {
+		// So that it makes the same images as the workflow that has made it.
+		conf.Config.Env = withEnv(conf.Config.Env, "FACTORY_IMAGE_SOURCE="+source)
+	}
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	if img, err = mutate.ConfigFile(img, conf); err != nil {
 		return nil, err

@@ -222,6 +222,7 @@ func checkImage(t *testing.T, index v1.ImageIndex) {
 				"FACTORY_STATE=/var/lib/factory/factory.db", "PATH=/nix/profile/bin:/usr/local/bin",
 				"FACTORY_CONFIG=/etc/factory/channels.yaml", "FACTORY_CACHE_DIR=/var/lib/factory/work",
 				"FACTORY_REVISION=" + labels["org.opencontainers.image.revision"],
+				"FACTORY_IMAGE_SOURCE=" + labels["org.opencontainers.image.source"],
 			},
 			Labels: labels,
 		}
