@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
@@ -28,7 +29,7 @@ type Attic struct {
 	Parallel  int           // uploads at once; 0: 5
 	Attempts  int           // tries of a request; 0: 5
 	Delay     time.Duration // before the second try, then doubled each time; 0: 500 ms
-	Stall     time.Duration // a server that takes no byte for so long is given up; 0: 1 min
+	Stall     time.Duration // as in fetch.Limits; 0: 1 min
 }
 
 // maxFailures is after how many failed objects the others are not tried.
@@ -134,18 +135,11 @@ func (a Attic) open() (*session, error) {
 	if a.Delay <= 0 {
 		a.Delay = 500 * time.Millisecond
 	}
-	if a.Stall <= 0 {
-		a.Stall = time.Minute
-	}
 	client := http.Client{}
 	if a.HTTP != nil {
 		client = *a.HTTP
 	}
-	if client.Transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxIdleConnsPerHost = a.Parallel
-		client.Transport = t
-	}
+	client.Transport = fetch.Guard(client.Transport, fetch.Limits{Stall: a.Stall})
 	// A redirected PUT would need its body again, and the token must not follow.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &session{Attic: a, http: &client, api: base}, nil

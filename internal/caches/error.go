@@ -94,11 +94,6 @@ type sourceError struct{ err error }
 func (e *sourceError) Error() string { return e.err.Error() }
 func (e *sourceError) Unwrap() error { return e.err }
 
-// stallError is a server that neither takes nor gives a byte.
-type stallError time.Duration
-
-func (e stallError) Error() string { return "no progress for " + time.Duration(e).String() }
-
 // explain fills in what an answer with a bad status says: JSON of Attic, or
 // whatever a proxy in front of it wrote. Either may repeat the secret it was sent.
 func (e *Error) explain(header http.Header, body []byte, secret string) {

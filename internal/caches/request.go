@@ -18,11 +18,7 @@ import (
 
 const (
 	maxAnswer     = 16 << 20 // bytes; one hash of a missing path takes some 35
-	maxRetryAfter = time.Minute
-
-	// answerStalls is for how many times Stall an answer may take when the
-	// server has all it needs: it may have to finish compressing and storing.
-	answerStalls = 5
+	maxRetryAfter = 2 * time.Minute
 )
 
 // request is one call of the API, to be sent as often as it takes.
@@ -65,31 +61,24 @@ func (s *session) repeat(ctx context.Context, f func() error) error {
 // once sends a request and returns what a good answer holds. An error that the
 // same request may not meet again is an *Error.
 func (s *session) once(ctx context.Context, r request) ([]byte, error) {
-	within, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	failed := &Error{Method: r.method, URL: r.url.String()}
 
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	src, err := r.open(reading)
 	if err != nil {
-		return nil, failed.because(ctx, within, &sourceError{err})
+		return nil, failed.because(ctx, &sourceError{err})
 	}
-	watch := newWatch(cancel)
-	defer watch.rest()
-	body := &sending{src: src, stop: stop, watch: watch, stall: s.Stall}
+	body := &sending{src: src, stop: stop}
 	defer body.Close()
-
-	watch.expect(s.Stall)
-	resp, err := s.send(within, r, body)
+	resp, err := s.send(ctx, r, body)
 	if err != nil {
 		if body.broken() != nil {
 			err = &sourceError{body.broken()}
 		}
-		return nil, failed.because(ctx, within, err)
+		return nil, failed.because(ctx, err)
 	}
 	defer resp.Body.Close()
-	watch.expect(s.Stall)
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if resp.StatusCode/100 != 2 {
 		failed.Status = resp.StatusCode
@@ -100,7 +89,7 @@ func (s *session) once(ctx context.Context, r request) ([]byte, error) {
 		return nil, fmt.Errorf("%s %s: answer of more than %d bytes", r.method, r.url, maxAnswer)
 	}
 	if err != nil && r.method != http.MethodPut { // what was put is there, whatever the rest of the answer
-		return nil, failed.because(ctx, within, err)
+		return nil, failed.because(ctx, err)
 	}
 	return data, nil
 }
@@ -122,29 +111,23 @@ func (s *session) send(ctx context.Context, r request, body io.ReadCloser) (*htt
 
 // because finds out why a request failed: net/http reports a cancelled one in
 // many ways, and repeats the URL.
-func (e *Error) because(parent, within context.Context, err error) error {
-	if parent.Err() != nil {
-		return parent.Err()
+func (e *Error) because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	var wrapped *url.Error
-	var stalled stallError
-	switch {
-	case errors.As(context.Cause(within), &stalled):
-		err = stalled
-	case errors.As(err, &wrapped):
+	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
 	e.Err = err
 	return e
 }
 
-// sending is the body of a request on its way. Each time the transport comes
-// for more, the server has taken what it was given before.
+// sending is the body of a request on its way. A transport may go on reading it
+// when the request is over, and src is not for that.
 type sending struct {
-	stop  func() // makes a Read of src return
-	watch *watch
-	stall time.Duration
-	over  atomic.Bool
+	stop func() // makes a Read of src return
+	over atomic.Bool
 
 	mu     sync.Mutex // while src is in use
 	src    io.ReadCloser
@@ -158,15 +141,10 @@ func (b *sending) Read(p []byte) (int, error) {
 	if b.over.Load() {
 		return 0, errors.New("the request is over")
 	}
-	b.watch.rest() // it is not the server who is slow now
 	n, err := b.src.Read(p)
-	patience := b.stall
-	if err == io.EOF {
-		patience *= answerStalls
-	} else if err != nil && !b.over.Load() {
+	if err != nil && err != io.EOF && !b.over.Load() {
 		b.err = err
 	}
-	b.watch.expect(patience)
 	return n, err
 }
 
@@ -189,24 +167,3 @@ func (b *sending) broken() error {
 	defer b.mu.Unlock()
 	return b.err
 }
-
-// watch ends a request on which nothing moves.
-type watch struct {
-	timer    *time.Timer
-	patience atomic.Int64
-}
-
-func newWatch(end context.CancelCauseFunc) *watch {
-	w := &watch{}
-	w.timer = time.AfterFunc(time.Hour, func() { end(stallError(w.patience.Load())) })
-	return w
-}
-
-// expect gives the server so much time for what it has to do next.
-func (w *watch) expect(patience time.Duration) {
-	w.patience.Store(int64(patience))
-	w.timer.Reset(patience)
-}
-
-// rest expects nothing.
-func (w *watch) rest() { w.timer.Stop() }

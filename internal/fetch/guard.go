@@ -101,6 +101,12 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// CloseIdleConnections is what an http.Client's method of that name looks for.
+func (g *guard) CloseIdleConnections() {
+	client := http.Client{Transport: g.base}
+	client.CloseIdleConnections()
+}
+
 // bound returns how many bytes of the answer are wanted, -1 for all.
 func (g *guard) bound(first *http.Request, resp *http.Response) bound {
 	switch {

@@ -1,0 +1,42 @@
+package caches
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
+	"github.com/nixpkgs-factory/factory/internal/fetch/fetchtest"
+)
+
+// Whatever a server does to one kind of request, a push ends soon.
+func TestAtticStuck(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut} {
+		for _, kind := range fetchtest.Kinds {
+			t.Run(method+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				s := startAttic(t, attictest.Options{})
+				bad := fetchtest.Hostile(t, kind)
+				s.Handle(func(w http.ResponseWriter, r *http.Request) bool {
+					if r.Method != method {
+						return false
+					}
+					bad(w, r)
+					return true
+				})
+				shelf := few(t)
+				attic := quick(s)
+				attic.Stall = fetchtest.Limits().Stall / 2
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				_, err := attic.Push(ctx, shelf.infos, shelf)
+				// What was put is there, whatever becomes of the rest of the answer.
+				good := method == http.MethodPut && (kind == fetchtest.BodyDrips || kind == fetchtest.Reset)
+				if ctx.Err() != nil || (err == nil) != good {
+					t.Errorf("Push: %v", err)
+				}
+			})
+		}
+	}
+}
