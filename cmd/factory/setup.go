@@ -274,7 +274,7 @@ func (a *app) registryOptions(keychain authn.Keychain) registry.Options {
 	return registry.Options{
 		Keychain:     keychain,
 		UserAgent:    userAgent,
-		TrustedHosts: strings.Fields(strings.ReplaceAll(a.env("REGISTRY_TRUSTED_HOSTS"), ",", " ")),
+		TrustedHosts: registry.ParseHosts(a.env("REGISTRY_TRUSTED_HOSTS")),
 	}
 }
 

@@ -251,7 +251,9 @@ func open(d config.Destination, under string) (registry.Repository, error) {
 
 func remote(repo name.Repository) (registry.Repository, error) {
 	return registry.Remote(repo, registry.Options{
-		Keychain:  authn.DefaultKeychain,
-		UserAgent: "nixpkgs-factory (+https://github.com/nixpkgs-factory/factory)",
+		Keychain:     authn.DefaultKeychain,
+		UserAgent:    "nixpkgs-factory (+https://github.com/nixpkgs-factory/factory)",
+		TrustedHosts: registry.ParseHosts(os.Getenv("REGISTRY_TRUSTED_HOSTS")),
+		Push:         true,
 	})
 }

@@ -158,6 +158,10 @@ func TestTokensAreKept(t *testing.T) {
 		}
 		clock = clock.Add(40 * time.Second)
 	}
+	odd.Tokens.Good = func(*http.Request) bool { return odd.Tokens.Issued > 2 }
+	if _, err := r.Digest(t.Context(), "one"); !errors.Is(err, ErrNotFound) || odd.Tokens.Issued != 3 {
+		t.Errorf("a token that is not taken any more: %v, %d tokens, want a third", err, odd.Tokens.Issued)
+	}
 }
 
 // A token service may be at another port of the registry.

@@ -3,9 +3,11 @@ package registry
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -32,6 +34,11 @@ type Options struct {
 	// TrustedHosts, as HOST or HOST:PORT, may issue tokens for credentials and
 	// be redirected to although they are private addresses or speak plain HTTP.
 	TrustedHosts []string
+}
+
+// ParseHosts reads a list of TrustedHosts, with spaces or commas between them.
+func ParseHosts(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
 
 // Client speaks to registries. Its repositories share what they learn of a

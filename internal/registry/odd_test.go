@@ -291,6 +291,12 @@ func TestRefusals(t *testing.T) {
 			}},
 			[]string{"create it first", "NAME_UNKNOWN"},
 		},
+		"an index that is not kept": {
+			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+				return is(r, "PUT", byDigest) && strings.Contains(r.Header.Get("Content-Type"), "index") && answer(w, 201)
+			}},
+			[]string{"pushed, but asking for it back", "not found"},
+		},
 		"a tag that is not kept": {
 			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
 				return is(r, "PUT", "/manifests/one") && answer(w, 201)
@@ -326,7 +332,7 @@ func TestRefusals(t *testing.T) {
 				if err = r.Push(t.Context(), index); err == nil {
 					err = r.Tag(t.Context(), index, "one")
 				}
-				if errors.Is(err, ErrNotFound) && what != "a tag that is not kept" {
+				if errors.Is(err, ErrNotFound) && !strings.Contains(what, "not kept") {
 					t.Errorf("%v says that something was not found", err)
 				}
 			}
@@ -353,6 +359,7 @@ func TestImmutableTags(t *testing.T) {
 		code, message string
 	}{
 		"ECR":               {400, "TAG_INVALID", "The image tag 'one' already exists in the 'x' repository and cannot be overwritten because the repository is immutable."},
+		"a code alone":      {400, "TAG_INVALID", "no"},
 		"ECR, older":        {400, "ImageTagAlreadyExistsException", "The image tag exists"},
 		"Harbor":            {412, "PRECONDITION", "Failed to process request due to 'x:one' configured as immutable."},
 		"GitLab":            {403, "DENIED", "Cannot push to a protected tag"},
@@ -403,6 +410,46 @@ func TestImmutableTags(t *testing.T) {
 		if err := r.Tag(t.Context(), index, "one"); err == nil || errors.As(err, &immutable) {
 			t.Errorf("%s: Tag() = %v, want another error", what, err)
 		}
+	}
+}
+
+// A tag that is listed and must not be read is there, whatever else.
+func TestForbiddenIsNotAbsent(t *testing.T) {
+	for _, status := range []int{400, 401, 403} {
+		closed := false
+		odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+			return closed && strings.Contains(r.URL.Path, "/manifests/") && answer(w, status)
+		}}
+		r := openAt(t, odd.Serve(t)+"/org/a", Options{})
+		index := randomIndex(t)
+		if err := errors.Join(r.Push(t.Context(), index), r.Tag(t.Context(), index, "one")); err != nil {
+			t.Fatal(err)
+		}
+		closed = true
+		for tag, absent := range map[string]bool{"one": false, "two": true, digestOf(t, index).String(): false} {
+			_, asked := r.Digest(t.Context(), tag)
+			_, read := r.Index(t.Context(), tag)
+			for _, err := range []error{asked, read} {
+				if err == nil || errors.Is(err, ErrNotFound) != absent {
+					t.Errorf("%d for %s: %v, want ErrNotFound: %t", status, tag, err, absent)
+				}
+			}
+		}
+	}
+}
+
+// A registry that takes a tag and leaves it where it was is not believed.
+func TestTagThatStays(t *testing.T) {
+	odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+		return is(r, "PUT", "/manifests/one") && n > 0 && answer(w, 201)
+	}}
+	r := openAt(t, odd.Serve(t)+"/org/a", Options{})
+	old, index := randomIndex(t), randomIndex(t)
+	if err := errors.Join(r.Push(t.Context(), old), r.Tag(t.Context(), old, "one"), r.Push(t.Context(), index)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Tag(t.Context(), index, "one"); err == nil || !strings.Contains(err.Error(), digestOf(t, old).String()) {
+		t.Errorf("Tag() = %v, want an error that says where the tag leads", err)
 	}
 }
 

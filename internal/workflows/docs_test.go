@@ -186,7 +186,10 @@ func TestConfigurationInDocuments(t *testing.T) {
 	for _, file := range []string{guide, root + "/README.md"} {
 		for _, m := range block.FindAllStringSubmatch(string(readFile(t, file)), -1) {
 			text := strings.ReplaceAll("\n"+m[2], "\n"+m[1], "\n") // some stand in lists
-			checkChannels(t, file, text+"channels: [ { name: nixos-unstable } ]\n")
+			if !strings.Contains(text, "\nchannels:") {
+				text += "channels: [ { name: nixos-unstable } ]\n"
+			}
+			checkChannels(t, file, text)
 			seen++
 		}
 	}
