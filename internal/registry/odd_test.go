@@ -3,19 +3,15 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
 )
@@ -348,191 +344,5 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("the error is not one short line: %q", err)
 			}
 		})
-	}
-}
-
-// What says that a tag is there, but refuses to move it, is told apart from
-// what refuses for another reason.
-func TestImmutableTags(t *testing.T) {
-	for what, refusal := range map[string]struct {
-		status        int
-		code, message string
-	}{
-		"ECR":               {400, "TAG_INVALID", "The image tag 'one' already exists in the 'x' repository and cannot be overwritten because the repository is immutable."},
-		"a code alone":      {400, "TAG_INVALID", "no"},
-		"ECR, older":        {400, "ImageTagAlreadyExistsException", "The image tag exists"},
-		"Harbor":            {412, "PRECONDITION", "Failed to process request due to 'x:one' configured as immutable."},
-		"GitLab":            {403, "DENIED", "Cannot push to a protected tag"},
-		"Artifact Registry": {400, "MANIFEST_INVALID", "cannot update tag one. The repository has enabled tag immutability"},
-		"Quay":              {409, "TAG_IMMUTABLE", "tag is immutable"},
-		"Azure":             {405, "UNSUPPORTED", "The operation is disallowed on this registry, repository or image."},
-		"Nexus":             {400, "UNKNOWN", "Repository does not allow updating assets: x"},
-	} {
-		t.Run(what, func(t *testing.T) {
-			kept, refuses := true, false
-			odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
-				return is(r, "PUT", "/manifests/one") && refuses && registrytest.Refuse(w, refusal.status, refusal.code, refusal.message)
-			}}
-			r := openAt(t, odd.Serve(t)+"/org/a", Options{})
-			old, index := randomIndex(t), randomIndex(t)
-			refuses = true
-			if err := r.Push(t.Context(), index); err != nil {
-				t.Fatal(err)
-			}
-			var immutable *ImmutableTagError
-			if err := r.Tag(t.Context(), index, "one"); err == nil || errors.As(err, &immutable) {
-				t.Errorf("a tag that is not there: %v, want another error", err)
-			}
-			refuses = false
-			if err := errors.Join(r.Push(t.Context(), old), r.Tag(t.Context(), old, "one")); err != nil {
-				t.Fatal(err)
-			}
-			refuses = kept
-			if err := r.Tag(t.Context(), old, "one"); err != nil {
-				t.Errorf("a tag that need not move: %v", err)
-			}
-			err := r.Tag(t.Context(), index, "one")
-			if !errors.As(err, &immutable) || immutable.Now != digestOf(t, old) || immutable.Want != digestOf(t, index) {
-				t.Errorf("Tag() = %v, want an ImmutableTagError", err)
-			}
-		})
-	}
-	for what, status := range map[string]int{"no rights": 403, "busy": 429} {
-		odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-			return is(r, "PUT", "/manifests/one") && n > 0 && registrytest.Refuse(w, status, "DENIED", "no")
-		}}
-		r := openAt(t, odd.Serve(t)+"/org/a", Options{})
-		old, index := randomIndex(t), randomIndex(t)
-		if err := errors.Join(r.Push(t.Context(), old), r.Tag(t.Context(), old, "one"), r.Push(t.Context(), index)); err != nil {
-			t.Fatal(err)
-		}
-		var immutable *ImmutableTagError
-		if err := r.Tag(t.Context(), index, "one"); err == nil || errors.As(err, &immutable) {
-			t.Errorf("%s: Tag() = %v, want another error", what, err)
-		}
-	}
-}
-
-// A tag that is listed and must not be read is there, whatever else.
-func TestForbiddenIsNotAbsent(t *testing.T) {
-	for _, status := range []int{400, 401, 403} {
-		closed := false
-		odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
-			return closed && strings.Contains(r.URL.Path, "/manifests/") && answer(w, status)
-		}}
-		r := openAt(t, odd.Serve(t)+"/org/a", Options{})
-		index := randomIndex(t)
-		if err := errors.Join(r.Push(t.Context(), index), r.Tag(t.Context(), index, "one")); err != nil {
-			t.Fatal(err)
-		}
-		closed = true
-		for tag, absent := range map[string]bool{"one": false, "two": true, digestOf(t, index).String(): false} {
-			_, asked := r.Digest(t.Context(), tag)
-			_, read := r.Index(t.Context(), tag)
-			for _, err := range []error{asked, read} {
-				if err == nil || errors.Is(err, ErrNotFound) != absent {
-					t.Errorf("%d for %s: %v, want ErrNotFound: %t", status, tag, err, absent)
-				}
-			}
-		}
-	}
-}
-
-// A registry that takes a tag and leaves it where it was is not believed.
-func TestTagThatStays(t *testing.T) {
-	odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		return is(r, "PUT", "/manifests/one") && n > 0 && answer(w, 201)
-	}}
-	r := openAt(t, odd.Serve(t)+"/org/a", Options{})
-	old, index := randomIndex(t), randomIndex(t)
-	if err := errors.Join(r.Push(t.Context(), old), r.Tag(t.Context(), old, "one"), r.Push(t.Context(), index)); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Tag(t.Context(), index, "one"); err == nil || !strings.Contains(err.Error(), digestOf(t, old).String()) {
-		t.Errorf("Tag() = %v, want an error that says where the tag leads", err)
-	}
-}
-
-// A registry that says how long to wait is not asked before.
-func TestRetryAfter(t *testing.T) {
-	for header, want := range map[string]time.Duration{"7": 7 * time.Second, "3600": 2 * time.Minute, "": time.Second, "soon": time.Second} {
-		odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-			if !is(r, "PUT", "/manifests/one") || n > 0 {
-				return false
-			}
-			w.Header().Set("Retry-After", header)
-			return answer(w, 429)
-		}}
-		w := &waits{}
-		r := openAt(t, odd.Serve(t)+"/org/a", Options{Sleep: w.sleep})
-		index := randomIndex(t)
-		if err := errors.Join(r.Push(t.Context(), index), r.Tag(t.Context(), index, "one")); err != nil {
-			t.Fatal(err)
-		}
-		if len(w.all) != 1 || w.all[0] < want || w.all[0] > want+want/5 {
-			t.Errorf("Retry-After %q: waited %v, want about %v", header, w.all, want)
-		}
-	}
-}
-
-// counter notes the requests that it carries.
-type counter struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := http.DefaultTransport.RoundTrip(r)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err == nil {
-		c.all = append(c.all, fmt.Sprintf("%s %s %d", r.Method, r.URL.RequestURI(), resp.StatusCode))
-	}
-	return resp, err
-}
-
-func (c *counter) count(pattern string) int {
-	n := 0
-	for _, s := range c.all {
-		if regexp.MustCompile(pattern).MatchString(s) {
-			n++
-		}
-	}
-	return n
-}
-
-// Blobs that a registry has in another repository are mounted, not sent: also
-// when all repositories are pushed to at once.
-func TestSiblingsAreMounted(t *testing.T) {
-	hosts := map[string]string{
-		"docker-registry": registrytest.Start(t, registrytest.Options{}),
-		"with tokens":     (&registrytest.Odd{Tokens: &registrytest.Tokens{}}).Serve(t),
-	}
-	for what, host := range hosts {
-		for _, atOnce := range []int{1, 3} {
-			c := &counter{}
-			client := NewClient(Options{Transport: c, Keychain: ann})
-			index := randomIndex(t)
-			var g errgroup.Group
-			g.SetLimit(atOnce)
-			for _, at := range []string{"/org/a", "/org/b", "/org/c"} {
-				repo, err := name.NewRepository(host + at)
-				if err != nil {
-					t.Fatal(err)
-				}
-				r, err := client.Repository(repo)
-				if err != nil {
-					t.Fatal(err)
-				}
-				g.Go(func() error { return r.Push(t.Context(), index) })
-			}
-			if err := g.Wait(); err != nil {
-				t.Fatal(err)
-			}
-			const blobs = 2 * (3 + 1)
-			if sent, mounted := c.count("^PATCH .* 20"), c.count("^POST .*mount=.* 201$"); sent != blobs || mounted != 2*blobs {
-				t.Errorf("%s, %d at once: %d blobs sent and %d mounted, want %d and %d", what, atOnce, sent, mounted, blobs, 2*blobs)
-			}
-		}
 	}
 }
