@@ -1,9 +1,9 @@
 # Everything a developer needs; the work is done by scripts/ and go.
 
-.PHONY: help build demo test bench check clean
+.PHONY: help build demo test test-nix-versions bench check clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 build: ## build bin/factory
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/factory
@@ -13,6 +13,9 @@ demo: ## run the main job for real, against a stand-in upstream (KEEP=1 keeps th
 
 test: ## set up and pass the whole suite
 	@scripts/test
+
+test-nix-versions: ## try what depends on Nix with the versions of several Debian suites
+	@scripts/test-nix-versions
 
 bench: ## measure
 	@scripts/bench

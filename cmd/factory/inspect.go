@@ -221,7 +221,7 @@ func inspectImage(img v1.Image) (systemInspection, error) {
 func (a *app) inspectTable(r inspection) error {
 	rows := [][]string{
 		{"image", r.Image}, {"digest", r.Digest}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
-		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"recipe", r.Recipe},
+		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"flake input", "github:NixOS/nixpkgs/" + r.Rev}, {"recipe", r.Recipe},
 	}
 	if err := a.facts(rows); err != nil {
 		return err
