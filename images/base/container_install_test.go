@@ -63,6 +63,8 @@ func (in inside) testInstall(t *testing.T) {
 			want:   "/root/.nix-profile/bin/less\n/root/.nix-profile/bin/hello",
 		},
 		{name: "removal", script: `nix-env -e less; command -v less hello`, want: "/nix/profile/bin/less\n/root/.nix-profile/bin/hello"},
+		{name: "channels can be replaced", script: `HOME=/nowhere nix-env -qaP hello | wc -l; nix-channel --update 2>/dev/null
+			readlink /nix/var/nix/profiles/per-user/root/channels; nix-env -qaP hello 2>&1 | wc -l`, want: "1\nchannels-1-link\n1"},
 		{
 			name:   "garbage collection keeps both",
 			script: `nix-collect-garbage -d > /dev/null 2>&1; hello; git --version | cut -d' ' -f1; nix-store --verify --check-contents && echo whole`,

@@ -295,7 +295,8 @@ builtins.seq loader {
     # is installed, so the default profile starts empty.
     "/root/.nix-profile" = "/nix/var/nix/profiles/default";
     # nix-env -iA nixpkgs.hello. What Nix makes for a user who has no expressions yet leads to
-    # root's channels. They are a link, which nix-channel can replace.
+    # root's channels. They are a link, which nix-channel can replace; root keeps its own.
+    "/root/.nix-defexpr/nixpkgs" = source;
     "/nix/var/nix/profiles/per-user/root/channels" = "/nix/var/nix/factory/channels";
     "/nix/var/nix/factory/channels/nixpkgs" = source;
     # Nix makes this link only together with the folder, which is there already

@@ -135,6 +135,7 @@ func checkSettings(t *testing.T, set toolset.Toolset, args toolset.Args, paths m
 		"/etc/pki/tls/certs/ca-bundle.crt":   certificates,
 		"/root/.nix-profile":                 "/nix/var/nix/profiles/default",
 		"/nix/var/nix/gcroots/profiles":      "/nix/var/nix/profiles",
+		"/root/.nix-defexpr/nixpkgs":         args.Source.String(),
 
 		"/nix/var/nix/profiles/per-user/root/channels": "/nix/var/nix/factory/channels",
 		"/nix/var/nix/factory/channels/nixpkgs":        args.Source.String(),

@@ -4,7 +4,6 @@ package base_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -223,7 +222,11 @@ func TestTableOfPins(t *testing.T) {
 		lines = append(lines, line)
 	}
 	got := strings.Join(lines, "\n") + "\n"
-	fmt.Println(got)
+	if file := os.Getenv("NIX_VERSIONS_TABLE"); file != "" {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	text, err := os.ReadFile("../../docs/pinning.md")
 	if err != nil {
 		t.Fatal(err)
