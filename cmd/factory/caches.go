@@ -4,6 +4,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/caches"
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 )
 
 // caches returns the binary caches to push to. What the configured substituters
@@ -15,11 +16,12 @@ func (a *app) caches(c config.Config) []factory.BinaryCache {
 			upstream = append(upstream, key.Name())
 		}
 	}
+	client := fetch.New(fetch.Options{UserAgent: userAgent})
 	var targets []factory.BinaryCache
 	for _, cache := range c.Caches {
 		switch {
 		case cache.Attic != "":
-			targets = append(targets, caches.Attic{Endpoint: cache.Attic, Cache: cache.Cache, Token: a.env("ATTIC_TOKEN"), UserAgent: userAgent})
+			targets = append(targets, caches.Attic{Endpoint: cache.Attic, Cache: cache.Cache, Token: a.env("ATTIC_TOKEN"), Client: client})
 		case cache.Cachix != "":
 			targets = append(targets, caches.Cachix{Cache: cache.Cachix, Token: a.env("CACHIX_AUTH_TOKEN"), SigningKey: a.env("CACHIX_SIGNING_KEY"), Upstream: upstream})
 		default:

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,12 +22,8 @@ type Attic struct {
 	Cache    string // the cache's name
 	Token    string // JSON web token that may pull and push; "": Push is a notice
 
-	HTTP      *http.Client  // nil: one of our own, with the proxy of the environment
-	UserAgent string        // "": "nixpkgs-factory"
-	Parallel  int           // uploads at once; 0: 5
-	Attempts  int           // tries of a request; 0: 5
-	Delay     time.Duration // before the second try, then doubled each time; 0: 500 ms
-	Stall     time.Duration // as in fetch.Limits; 0: 1 min
+	Client   *fetch.Client // nil: one of our own
+	Parallel int           // uploads at once; 0: 5
 }
 
 // maxFailures is after how many failed objects the others are not tried.
@@ -88,8 +82,8 @@ func (a Attic) Push(ctx context.Context, infos []nix.PathInfo, objects Objects) 
 	if strings.ContainsFunc(s.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return Report{}, errors.New("ATTIC_TOKEN is not a token: it has a space or a character that no token has")
 	}
-	if a.HTTP == nil {
-		defer s.http.CloseIdleConnections()
+	if a.Client == nil {
+		defer s.Client.CloseIdleConnections()
 	}
 	report, err := s.push(ctx, infos, objects)
 	return report, conceal(err, s.Token)
@@ -103,7 +97,7 @@ func (s *session) push(ctx context.Context, infos []nix.PathInfo, objects Object
 	}
 	chosen, others := foreign(infos, config.UpstreamKeyNames)
 	report.Upstream = others
-	missing, err := s.missing(ctx, chosen)
+	missing, err := s.missing(ctx, chosen, 0)
 	if err != nil {
 		return report, err
 	}
@@ -116,8 +110,7 @@ func (s *session) push(ctx context.Context, infos []nix.PathInfo, objects Object
 // session is a Push under way, with all defaults filled in.
 type session struct {
 	Attic
-	http *http.Client
-	api  *url.URL // with a slash at the end
+	api *url.URL // with a slash at the end
 }
 
 func (a Attic) open() (*session, error) {
@@ -129,20 +122,10 @@ func (a Attic) open() (*session, error) {
 	if a.Parallel <= 0 {
 		a.Parallel = 5
 	}
-	if a.Attempts <= 0 {
-		a.Attempts = 5
+	if a.Client == nil {
+		a.Client = fetch.New(fetch.Options{})
 	}
-	if a.Delay <= 0 {
-		a.Delay = 500 * time.Millisecond
-	}
-	client := http.Client{}
-	if a.HTTP != nil {
-		client = *a.HTTP
-	}
-	client.Transport = fetch.Guard(client.Transport, fetch.Limits{Stall: a.Stall})
-	// A redirected PUT would need its body again, and the token must not follow.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &session{Attic: a, http: &client, api: base}, nil
+	return &session{Attic: a, api: base}, nil
 }
 
 // uploadAll uploads objects, several at once, and returns those that are there now.
@@ -159,11 +142,10 @@ func (s *session) uploadAll(ctx context.Context, missing []nix.PathInfo, objects
 			}
 			tried[i] = true
 			errs[i] = s.upload(within, info, objects)
-			var answer *Error
 			switch {
 			case errs[i] == nil:
 				return nil
-			case errors.As(errs[i], &answer) && answer.forAll():
+			case forAll(errs[i]):
 				return errs[i]
 			case failures.Add(1) >= maxFailures:
 				return errEnough

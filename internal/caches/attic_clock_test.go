@@ -10,13 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
 // server is an Attic server without sockets, of which a test writes the answer
 // to uploads. Whatever that leaves of the body is closed, as transports do.
-func server(put func(*http.Request) (*http.Response, error)) *http.Client {
-	return &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
+func server(put network) network {
+	return func(r *http.Request) (*http.Response, error) {
 		switch {
 		case r.Method == http.MethodPut:
 			defer r.Body.Close()
@@ -30,7 +31,7 @@ func server(put func(*http.Request) (*http.Response, error)) *http.Client {
 			return nil, err
 		}
 		return reply(r, 200, strings.ReplaceAll(string(data), "store_path_hashes", "missing_paths")), nil
-	})}
+	}
 }
 
 // slow is Objects of which each piece takes its time.
@@ -161,7 +162,7 @@ func TestAtticPatience(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				shelf := newShelf()
 				info := shelf.add(t, "object", strings.Repeat("x", 700))
-				attic := Attic{Endpoint: "http://attic", Cache: "factory", Token: "eyJ.x.y", HTTP: server(tt.put), Attempts: 1}
+				attic := Attic{Endpoint: "http://attic", Cache: "factory", Token: "eyJ.x.y", Client: client(server(tt.put), fetch.Options{Attempts: 1})}
 				start := time.Now()
 				report, err := attic.Push(t.Context(), shelf.infos, slow{shelf, tt.source})
 				if took := time.Since(start); took != tt.took {
@@ -185,20 +186,20 @@ func TestAtticBackOff(t *testing.T) {
 		header string
 		pauses []float64 // seconds
 	}{
-		{"by itself", "", []float64{0.5, 1, 2, 4}},
+		{"by itself", "", []float64{0.3, 0.6, 1.2, 2.4}},
 		{"as asked for", "30", []float64{30, 30, 30, 30}},
-		{"in words", "soon", []float64{0.5, 1, 2, 4}},
+		{"in words", "soon", []float64{0.3, 0.6, 1.2, 2.4}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var times []time.Time
-				attic := Attic{Endpoint: "http://attic", Cache: "factory", Token: "eyJ.x.y", HTTP: &http.Client{Transport: network(
+				attic := Attic{Endpoint: "http://attic", Cache: "factory", Token: "eyJ.x.y", Client: client(
 					func(r *http.Request) (*http.Response, error) {
 						times = append(times, time.Now())
 						resp := reply(r, 503, "")
 						resp.Header.Set("Retry-After", tt.header)
 						return resp, nil
-					})}}
+					}, fetch.Options{})}
 				_, err := attic.Push(t.Context(), nil, nil)
 				if want := "GET http://attic/_api/v1/cache-config/factory: 503 Service Unavailable (5 attempts)"; err == nil || err.Error() != want {
 					t.Errorf("Push: %v, want %q", err, want)
@@ -220,8 +221,8 @@ func TestAtticCancelledWhileItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		attic := Attic{Endpoint: "http://attic", Cache: "factory", Token: "eyJ.x.y", Delay: time.Hour, HTTP: &http.Client{Transport: network(
-			func(r *http.Request) (*http.Response, error) { return reply(r, 503, ""), nil })}}
+		attic := Attic{Endpoint: "http://attic", Cache: "factory", Token: "eyJ.x.y", Client: client(
+			func(r *http.Request) (*http.Response, error) { return reply(r, 503, ""), nil }, fetch.Options{Delay: time.Hour})}
 		start := time.Now()
 		if _, err := attic.Push(ctx, nil, nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("Push: %v after %v", err, time.Since(start))

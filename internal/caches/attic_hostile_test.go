@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
@@ -153,7 +154,7 @@ func TestAtticRefused(t *testing.T) {
 		{
 			name:  "endless answer",
 			hook:  says("/factory", 200, strings.Repeat(" ", maxAnswer+1)),
-			want:  "GET URL/_api/v1/cache-config/factory: answer of more than 16777216 bytes",
+			want:  "GET URL/_api/v1/cache-config/factory: body is too large (limit 16777216 bytes)",
 			calls: []string{"GET cache-config/factory 200"},
 		},
 		{
@@ -183,7 +184,7 @@ func TestAtticRefused(t *testing.T) {
 		{
 			name:  "asks to wait for long",
 			hook:  says("/factory", 429, "", "Retry-After", "3600"),
-			want:  "GET URL/_api/v1/cache-config/factory: 429 Too Many Requests",
+			want:  "GET URL/_api/v1/cache-config/factory: 429 Too Many Requests: asks to wait for 1h0m0s",
 			calls: []string{"GET cache-config/factory 429"},
 		},
 	}
@@ -221,10 +222,10 @@ func TestAtticRefused(t *testing.T) {
 
 // A server that answers over TLS must not make us send the token without.
 func TestAtticDowngrade(t *testing.T) {
-	attic := Attic{Endpoint: "https://attic", Cache: "factory", Token: "eyJ.x.y", HTTP: &http.Client{Transport: network(
+	attic := Attic{Endpoint: "https://attic", Cache: "factory", Token: "eyJ.x.y", Client: client(
 		func(r *http.Request) (*http.Response, error) {
 			return reply(r, 200, `{"api_endpoint":"http://attic/"}`), nil
-		})}}
+		}, fetch.Options{})}
 	_, err := attic.Push(t.Context(), nil, nil)
 	if want := `the server's api_endpoint "http://attic/" would send the token without encryption`; err == nil || err.Error() != want {
 		t.Errorf("Push: %v, want %q", err, want)
@@ -329,7 +330,7 @@ func TestAtticGivesUp(t *testing.T) {
 	}
 	s.Handle(says("/upload-path", 500, internal))
 	attic := quick(s)
-	attic.Attempts = 1
+	attic.Client = fetch.New(fetch.Options{Attempts: 1})
 	attic.Parallel = 2
 	report, err := attic.Push(t.Context(), shelf.infos, shelf)
 	if err == nil || !strings.HasPrefix(err.Error(), "50 of 50 objects not pushed: ") || strings.Count(err.Error(), "InternalServerError") > maxFailures+1 {
@@ -338,8 +339,8 @@ func TestAtticGivesUp(t *testing.T) {
 	if len(s.Requests()) > 2+maxFailures+1 {
 		t.Errorf("%d requests", len(s.Requests()))
 	}
-	var answer *Error
-	if !errors.As(err, &answer) || answer.Status != 500 || answer.Kind != "InternalServerError" || !answer.Temporary() {
+	var answer *fetch.Error
+	if !errors.As(err, &answer) || answer.Status != 500 || !answer.Temporary() {
 		t.Errorf("the error holds %+v", answer)
 	}
 }
@@ -385,9 +386,9 @@ func TestAtticTokenIsNeverShown(t *testing.T) {
 			t.Fatalf("%s: no error", kind)
 		}
 		shown := fmt.Sprintf("%v %+v %q", err, err, err)
-		var answer *Error
+		var answer *fetch.Error
 		if errors.As(err, &answer) {
-			shown += answer.Error() + answer.Kind + answer.Message
+			shown += answer.Error()
 		}
 		for _, part := range strings.Split(attic.Token, ".") {
 			if strings.Contains(shown, part[:8]) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/fetch/fetchtest"
 )
 
@@ -27,7 +28,7 @@ func TestAtticStuck(t *testing.T) {
 				})
 				shelf := few(t)
 				attic := quick(s)
-				attic.Stall = fetchtest.Limits().Stall / 2
+				attic.Client = fetch.New(fetch.Options{Attempts: 2, Delay: time.Millisecond, Limits: fetch.Limits{Stall: fetchtest.Limits().Stall / 2}})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				_, err := attic.Push(ctx, shelf.infos, shelf)

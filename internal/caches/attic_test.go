@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
@@ -217,7 +218,7 @@ func TestAtticInParallel(t *testing.T) {
 	var now, most int
 	attic := quick(s)
 	attic.Parallel = 3
-	attic.HTTP = &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
+	attic.Client = client(func(r *http.Request) (*http.Response, error) {
 		mu.Lock()
 		now++
 		most = max(most, now)
@@ -228,7 +229,7 @@ func TestAtticInParallel(t *testing.T) {
 			now--
 		}()
 		return http.DefaultTransport.RoundTrip(r)
-	})}
+	}, fetch.Options{})
 	report, err := attic.Push(t.Context(), shelf.infos, shelf)
 	if err != nil || report.Pushed != 24 {
 		t.Errorf("Push = %+v, %v", report, err)
@@ -271,7 +272,7 @@ func TestAtticHangsUpAfterTheAnswer(t *testing.T) {
 			shelf := newShelf()
 			big := shelf.add(t, "big", strings.Repeat("0123456789abcdef", 1<<20))
 			attic := quick(s)
-			attic.Attempts = 1
+			attic.Client = fetch.New(fetch.Options{Attempts: 1})
 			if _, err := attic.Push(t.Context(), shelf.infos, shelf); err != nil {
 				t.Fatal(err)
 			}

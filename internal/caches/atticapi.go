@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
@@ -21,6 +22,8 @@ const (
 	// maxHeader is from how many bytes on a NAR info is the first part of the
 	// body instead of a header, which proxies bound.
 	maxHeader = 4 << 10
+
+	maxAnswer = 16 << 20 // bytes; one hash of a missing path takes some 35
 )
 
 // cacheConfig is the part of a cache's configuration that a push needs.
@@ -48,7 +51,7 @@ type narInfo struct {
 // server wants to be called by.
 func (s *session) config(ctx context.Context) (cacheConfig, error) {
 	var config cacheConfig
-	r := request{method: http.MethodGet, url: s.api.JoinPath("_api/v1/cache-config", s.Cache), open: withoutBody}
+	r := s.request(http.MethodGet, "cache-config", s.Cache)
 	if err := s.ask(ctx, r, &config); err != nil {
 		return config, err
 	}
@@ -69,8 +72,9 @@ func (s *session) config(ctx context.Context) (cacheConfig, error) {
 	return config, nil
 }
 
-// missing returns those of infos that the cache does not have.
-func (s *session) missing(ctx context.Context, infos []nix.PathInfo) ([]nix.PathInfo, error) {
+// missing returns those of infos that the cache does not have. It asks as often
+// as attempts says, 0 for as often as it makes sense.
+func (s *session) missing(ctx context.Context, infos []nix.PathInfo, attempts int) ([]nix.PathInfo, error) {
 	if len(infos) == 0 {
 		return nil, nil
 	}
@@ -88,18 +92,14 @@ func (s *session) missing(ctx context.Context, infos []nix.PathInfo) ([]nix.Path
 	var answer struct {
 		Missing *[]string `json:"missing_paths"`
 	}
-	r := request{
-		method: http.MethodPost,
-		url:    s.api.JoinPath("_api/v1/get-missing-paths"),
-		header: http.Header{"Content-Type": {"application/json"}},
-		size:   int64(len(data)),
-		open:   withJSON(data),
-	}
+	r := s.request(http.MethodPost, "get-missing-paths")
+	r.Header.Set("Content-Type", "application/json")
+	r.Size, r.Body, r.Attempts = int64(len(data)), fetch.Bytes(data), attempts
 	if err := s.ask(ctx, r, &answer); err != nil {
 		return nil, err
 	}
 	if answer.Missing == nil {
-		return nil, &Error{Method: r.method, URL: r.url.String(), Err: errors.New("answer has no missing_paths")}
+		return nil, fmt.Errorf("%s %s: answer has no missing_paths", r.Method, r.URL)
 	}
 	absent := make(map[string]bool)
 	for _, hash := range *answer.Missing {
@@ -114,18 +114,27 @@ func (s *session) missing(ctx context.Context, infos []nix.PathInfo) ([]nix.Path
 	return list, nil
 }
 
+// request is one call of the API.
+func (s *session) request(method string, call ...string) fetch.Request {
+	return fetch.Request{
+		Method:  method,
+		URL:     s.api.JoinPath("_api/v1").JoinPath(call...).String(),
+		Header:  http.Header{"Authorization": {"bearer " + s.Token}},
+		Max:     maxAnswer,
+		Refused: s.refused,
+	}
+}
+
 // ask sends a request that is answered with JSON.
-func (s *session) ask(ctx context.Context, r request, answer any) error {
-	return s.repeat(ctx, func() error {
-		data, err := s.once(ctx, r)
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(data, answer); err != nil {
-			return fmt.Errorf("%s %s: answer is not Attic's: %v", r.method, r.url, said.Error(err))
-		}
-		return nil
-	})
+func (s *session) ask(ctx context.Context, r fetch.Request, answer any) error {
+	data, err := s.Client.Send(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, answer); err != nil {
+		return fmt.Errorf("%s %s: answer is not Attic's: %v", r.Method, r.URL, said.Error(err))
+	}
+	return nil
 }
 
 // upload sends one object. Errors name it.
@@ -134,48 +143,33 @@ func (s *session) upload(ctx context.Context, info nix.PathInfo, objects Objects
 	if err != nil {
 		return named(info, err)
 	}
-	err = s.repeat(ctx, func() error {
-		_, err := s.once(ctx, r)
-		var broken *Error
-		if !errors.As(err, &broken) || broken.Status != 0 || !broken.Temporary() {
-			return err
+	// A server that does not want to read a NAR it knows may answer and
+	// hang up while we write, and the answer is lost. The cache knows.
+	r.Lost = func(ctx context.Context) (bool, error) {
+		missing, err := s.missing(ctx, []nix.PathInfo{info}, 1)
+		if denied(err) {
+			return false, err
 		}
-		// A server that does not want to read a NAR it knows may answer and
-		// hang up while we write, and the answer is lost. The cache knows.
-		var denied *Error
-		switch left, asked := s.misses(ctx, info); {
-		case asked == nil && !left:
-			return nil
-		case errors.As(asked, &denied) && denied.Status != 0 && denied.forAll():
-			return denied
-		}
-		return err
-	})
+		return err == nil && len(missing) == 0, nil
+	}
+	_, err = s.Client.Send(ctx, r)
 	return namedOnce(info, err)
-}
-
-// misses asks, only once, whether the cache still lacks an object.
-func (s *session) misses(ctx context.Context, info nix.PathInfo) (bool, error) {
-	single := *s
-	single.Attempts = 1
-	list, err := single.missing(ctx, []nix.PathInfo{info})
-	return len(list) > 0, err
 }
 
 // namedOnce names the object of an error, unless its NAR is what failed: that
 // error has the name already.
 func namedOnce(info nix.PathInfo, err error) error {
-	var source *sourceError
+	var source *fetch.BodyError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &source):
-		return source
+		return source.Err
 	}
 	return named(info, err)
 }
 
-func (s *session) uploadRequest(info nix.PathInfo, objects Objects) (request, error) {
+func (s *session) uploadRequest(info nix.PathInfo, objects Objects) (fetch.Request, error) {
 	about := narInfo{
 		Cache:         s.Cache,
 		StorePathHash: info.Path.Digest(),
@@ -196,23 +190,20 @@ func (s *session) uploadRequest(info nix.PathInfo, objects Objects) (request, er
 	}
 	data, err := json.Marshal(about)
 	if err != nil {
-		return request{}, err
+		return fetch.Request{}, err
 	}
-	r := request{
-		method: http.MethodPut,
-		url:    s.api.JoinPath("_api/v1/upload-path"),
-		header: http.Header{"Content-Type": {"application/octet-stream"}},
-		size:   info.NarSize,
-	}
+	r := s.request(http.MethodPut, "upload-path")
+	r.Header.Set("Content-Type", "application/octet-stream")
+	r.Size = info.NarSize
 	preamble := ""
 	if len(data) < maxHeader && ascii(data) {
-		r.header.Set(narInfoHeader, string(data))
+		r.Header.Set(narInfoHeader, string(data))
 	} else {
 		preamble = string(data)
-		r.header.Set(preambleHeader, strconv.Itoa(len(data)))
-		r.size += int64(len(data))
+		r.Header.Set(preambleHeader, strconv.Itoa(len(data)))
+		r.Size += int64(len(data))
 	}
-	r.open = func(ctx context.Context) (io.ReadCloser, error) {
+	r.Body = func(ctx context.Context) (io.ReadCloser, error) {
 		src, err := openNAR(ctx, objects, info)
 		if err != nil {
 			return nil, err

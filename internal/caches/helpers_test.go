@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
 )
@@ -144,8 +145,7 @@ func quick(s *attictest.Server) Attic {
 		Endpoint: s.URL(),
 		Cache:    "factory",
 		Token:    s.Token("*", attictest.Pull, attictest.Push),
-		Attempts: 2,
-		Delay:    time.Millisecond,
+		Client:   fetch.New(fetch.Options{Attempts: 2, Delay: time.Millisecond}),
 	}
 }
 
@@ -171,6 +171,12 @@ func bases(infos []nix.PathInfo) []string {
 type network func(*http.Request) (*http.Response, error)
 
 func (n network) RoundTrip(r *http.Request) (*http.Response, error) { return n(r) }
+
+// client makes requests over a network, as often as o says.
+func client(n network, o fetch.Options) *fetch.Client {
+	o.HTTP = &http.Client{Transport: n}
+	return fetch.New(o)
+}
 
 func reply(r *http.Request, status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Request: r, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1}

@@ -182,7 +182,7 @@ func (b *Body) take(x *exchange) error {
 		b.src, b.size = io.NopCloser(strings.NewReader("")), b.off
 		return nil
 	}
-	return &statusError{x.answer.StatusCode, retryAfter(x.answer.Header)}
+	return &statusError{status: x.answer.StatusCode, retryAfter: retryAfter(x.answer.Header)}
 }
 
 // begin takes an entity from its first byte.

@@ -85,7 +85,7 @@ func (e *Error) Temporary() bool {
 // temporaryStatus follows what Nix's own downloader repeats.
 func temporaryStatus(status int) bool {
 	switch status {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests:
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true
 	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusNetworkAuthenticationRequired:
 		return false
@@ -108,7 +108,9 @@ func temporary(err error) bool {
 		}
 	}
 	var certificate *tls.CertificateVerificationError
-	return !errors.As(err, &certificate)
+	var plain tls.RecordHeaderError
+	var own *BodyError
+	return !errors.As(err, &certificate) && !errors.As(err, &plain) && !errors.As(err, &own)
 }
 
 func tooLarge(max int64) error {
@@ -119,6 +121,7 @@ func tooLarge(max int64) error {
 type statusError struct {
 	status     int
 	retryAfter time.Duration // what the server asks for; 0: nothing
+	said       error         // what it says besides; may be nil
 }
 
 func (e *statusError) Error() string { return statusText(e.status) }

@@ -1,6 +1,7 @@
 // Package fetch turns a URL into bytes: a small document, or a stream that
-// survives cut connections. It is the one place where our own requests are
-// repeated, timed out and bounded; its callers never retry.
+// survives cut connections; and brings a body to a server (Send). It is the one
+// place where our own requests are repeated, timed out and bounded; its callers
+// never retry.
 //
 // The bytes of a stream are those of one entity, from its first byte to its
 // last, or the stream ends with an error. Whether it is the right entity is
@@ -62,6 +63,9 @@ func New(options Options) *Client {
 	}
 	return &Client{options, &client}
 }
+
+// CloseIdleConnections closes what is kept open for further requests.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 
 // checkRedirect is the rule of net/http, with an error that can be told from a broken connection.
 func checkRedirect(_ *http.Request, via []*http.Request) error {

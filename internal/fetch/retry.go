@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -16,24 +17,29 @@ const maxRetryAfter = 2 * time.Minute
 // patience counts failures in a row and says when to stop trying.
 type patience struct {
 	client   *Client
+	attempts int       // 0: those of the client
+	until    time.Time // no try begins after it; zero: at any time
 	failures int
+	asked    time.Duration // the pause that the server wants, if it was too long
 }
 
 // next returns how long to wait before the next try, or false if there should be none.
 func (p *patience) next(cause error) (pause time.Duration, again bool) {
 	p.failures++
-	if !temporary(cause) || p.failures >= p.client.options.Attempts {
+	if !temporary(cause) || p.failures >= cmp.Or(p.attempts, p.client.options.Attempts) {
 		return 0, false
 	}
+	var wanted time.Duration
 	var answer *statusError
-	errors.As(cause, &answer)
-	switch {
-	case answer == nil:
-		return backOff(p.client.options.Delay, p.failures), true
-	case answer.retryAfter > maxRetryAfter:
+	if errors.As(cause, &answer) {
+		wanted = answer.retryAfter
+	}
+	pause = max(wanted, backOff(p.client.options.Delay, p.failures))
+	if wanted > maxRetryAfter || !p.until.IsZero() && time.Now().Add(pause).After(p.until) {
+		p.asked = wanted
 		return 0, false
 	}
-	return max(answer.retryAfter, backOff(p.client.options.Delay, p.failures)), true
+	return pause, true
 }
 
 // Sleep lets time pass, or returns why ctx ended before.

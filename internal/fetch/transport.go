@@ -23,7 +23,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			if x.answer.StatusCode < http.StatusInternalServerError {
 				return x.answer, nil
 			}
-			cause = &statusError{x.answer.StatusCode, retryAfter(x.answer.Header)}
+			cause = &statusError{status: x.answer.StatusCode, retryAfter: retryAfter(x.answer.Header)}
 		}
 		pause, again := patience.next(cause)
 		switch {

@@ -11,6 +11,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,15 +65,15 @@ type Options struct {
 	UserAgent string        // "": "nixpkgs-factory"
 	Attempts  int           // tries of an event; 0: 4
 	Delay     time.Duration // before the second try, then doubled each time; 0: 1 s
-	Timeout   time.Duration // of a try; 0: 10 s
+	Timeout   time.Duration // for an answer; 0: 10 s
 	Patience  time.Duration // for a webhook in one call of Send: no try begins after it; 0: 2 min
 }
 
 // Webhooks are addresses that want to know. They may be used by many goroutines.
 type Webhooks struct {
-	hooks   []hook
-	client  *http.Client
-	options Options
+	hooks    []hook
+	client   *fetch.Client
+	patience time.Duration
 }
 
 // hook is a checked one.
@@ -83,22 +84,14 @@ type hook struct {
 
 // New checks addresses. Its errors name the hook and say nothing of its address.
 func New(hooks []Hook, o Options) (*Webhooks, error) {
-	if o.UserAgent == "" {
-		o.UserAgent = "nixpkgs-factory"
-	}
-	if o.Attempts <= 0 {
-		o.Attempts = 4
-	}
-	if o.Delay <= 0 {
-		o.Delay = time.Second
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = 10 * time.Second
-	}
-	if o.Patience <= 0 {
-		o.Patience = 2 * time.Minute
-	}
-	w := &Webhooks{client: client(o.HTTP), options: o}
+	limit := cmp.Or(o.Timeout, 10*time.Second)
+	w := &Webhooks{patience: cmp.Or(o.Patience, 2*time.Minute), client: fetch.New(fetch.Options{
+		HTTP:      o.HTTP,
+		UserAgent: o.UserAgent,
+		Attempts:  cmp.Or(o.Attempts, 4),
+		Delay:     cmp.Or(o.Delay, time.Second),
+		Limits:    fetch.Limits{Stall: limit, Answer: limit},
+	})}
 	var errs []error
 	for _, h := range hooks {
 		checked, err := check(h)
@@ -112,17 +105,6 @@ func New(hooks []Hook, o Options) (*Webhooks, error) {
 		return nil, err
 	}
 	return w, nil
-}
-
-// client copies c with redirects turned off.
-func client(c *http.Client) *http.Client {
-	var own http.Client
-	if c != nil {
-		own = *c
-	}
-	own.Transport = fetch.Guard(own.Transport, fetch.Limits{})
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &own
 }
 
 func check(h Hook) (hook, error) {
@@ -170,7 +152,7 @@ func (w *Webhooks) Send(ctx context.Context, events ...Event) error {
 }
 
 func (w *Webhooks) sendTo(ctx context.Context, h hook, events []Event) error {
-	deadline := time.Now().Add(w.options.Patience)
+	deadline := time.Now().Add(w.patience)
 	var wanted []Event
 	for _, e := range events {
 		if h.On == nil || slices.Contains(h.On, e.Event) {
@@ -180,7 +162,7 @@ func (w *Webhooks) sendTo(ctx context.Context, h hook, events []Event) error {
 	var errs []error
 	for i, e := range wanted {
 		if i > 0 && time.Now().After(deadline) {
-			err := h.fail(fmt.Errorf("took more than %v", w.options.Patience))
+			err := h.fail(fmt.Errorf("took more than %v", w.patience))
 			err.Unsent = len(wanted) - i
 			return errors.Join(append(errs, err)...)
 		}
@@ -197,8 +179,48 @@ func (w *Webhooks) sendTo(ctx context.Context, h hook, events []Event) error {
 	return errors.Join(errs...)
 }
 
+// deliver sends one event, as often as it takes and makes sense. Of an answer the
+// status is enough: the text may be endless, and repeat the address.
+func (w *Webhooks) deliver(ctx context.Context, h hook, event Event, deadline time.Time) *Error {
+	body, err := encode(event)
+	if err != nil {
+		return h.fail(err)
+	}
+	header := http.Header{"Content-Type": {"application/json"}}
+	if h.Secret != "" {
+		header.Set(SignatureHeader, Sign(h.Secret, body))
+	}
+	_, err = w.client.Send(ctx, fetch.Request{
+		Method:  http.MethodPost,
+		URL:     h.URL,
+		Secret:  true,
+		Header:  header,
+		Size:    int64(len(body)),
+		Body:    fetch.Bytes(body),
+		Until:   deadline,
+		Refused: refused,
+	})
+	var failed *fetch.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &failed):
+		return &Error{Name: h.Name, Err: failed}
+	}
+	return h.fail(err)
+}
+
+func refused(answer *http.Response) error {
+	if answer.StatusCode/100 == 3 {
+		return errors.New("redirects are not followed: set the address that it leads to")
+	}
+	return nil
+}
+
 // fail makes an error that no answer led to.
-func (h hook) fail(err error) *Error { return &Error{Name: h.Name, Place: h.place, Err: err} }
+func (h hook) fail(err error) *Error {
+	return &Error{Name: h.Name, Err: &fetch.Error{Method: http.MethodPost, URL: h.place, Err: err}}
+}
 
 // maxError bounds the text of an error in an event, in bytes.
 const maxError = 2000

@@ -128,7 +128,7 @@ func TestSilentWebhook(t *testing.T) {
 			return silent(r)
 		}), Hook{URL: url1}, Hook{URL: "https://good.example.com"})
 		err := w.Send(t.Context(), published, failed, published, failed, published)
-		const want = "POST https://hooks.example.com: no answer within 10s (4 attempts); 4 more not sent"
+		const want = "POST https://hooks.example.com: no answer for 10s (4 attempts); 4 more not sent"
 		if text(err) != want || tries != 4 {
 			t.Errorf("Send = %v after %d tries, want %s", err, tries, want)
 		}
@@ -187,7 +187,7 @@ func TestRefusedEvent(t *testing.T) {
 				t.Errorf("Send = %v after %d tries, want %s after %d", err, tries, want, tt.tries)
 			}
 			var e *Error
-			if !errors.As(err, &e) || e.Status != tt.status {
+			if !errors.As(err, &e) || e.Err.Status != tt.status {
 				t.Errorf("%v is not the Error of status %d", err, tt.status)
 			}
 		})
