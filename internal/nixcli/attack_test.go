@@ -16,12 +16,14 @@ import (
 type victim struct {
 	tree, image, outside, ran string
 	url                       string
-	requests                  atomic.Int32
+	requests, expressions     atomic.Int32
 }
 
 const secret = "5f0c3a-not-for-guests"
 
-func newVictim(t *testing.T) *victim {
+// newVictim makes one whose tree has links that lead out of it, or none: with them
+// there are evaluations that do not begin.
+func newVictim(t *testing.T, links bool) *victim {
 	t.Helper()
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -45,7 +47,7 @@ func newVictim(t *testing.T) *victim {
 			t.Fatal(err)
 		}
 	}
-	v.links(t, true)
+	v.links(t, links)
 	// Repositories, one of them in the tree, that run a program when git looks at them.
 	for _, dir := range []string{filepath.Join(v.outside, "repo"), filepath.Join(v.tree, "repo")} {
 		v.command(t, "git", "init", "--quiet", dir)
@@ -63,23 +65,46 @@ func newVictim(t *testing.T) *victim {
 	return v
 }
 
-// links makes the links in the tree that lead out of it, or takes them away: with
-// them there are evaluations that do not begin.
-func (v *victim) links(t *testing.T, there bool) {
+// links makes links in the tree: one that may be there and, where there are to be
+// some, those that lead to what is not for the guest.
+func (v *victim) links(t *testing.T, out bool) {
 	t.Helper()
-	os.Remove(filepath.Join(v.tree, "program"))
-	if err := os.Symlink("/usr/bin/env", filepath.Join(v.tree, "program")); err != nil {
-		t.Fatal(err)
+	links := map[string]string{"program": "/usr/bin/env"}
+	if out {
+		links["link"], links["up"], links["zero"] = filepath.Join(v.outside, ".docker/config.json"), "../home", "/dev/zero"
 	}
-	for link, target := range map[string]string{"link": filepath.Join(v.outside, ".docker/config.json"), "up": "../home", "zero": "/dev/zero"} {
-		link = filepath.Join(v.tree, link)
-		os.Remove(link)
-		if there {
-			if err := os.Symlink(target, link); err != nil {
-				t.Fatal(err)
-			}
+	for link, target := range links {
+		if err := os.Symlink(target, filepath.Join(v.tree, link)); err != nil {
+			t.Fatal(err)
 		}
 	}
+}
+
+// checkUnharmed fails the test if an attack has reached what it should not.
+func (v *victim) checkUnharmed(t *testing.T) {
+	t.Helper()
+	if n := v.requests.Load(); n > 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+	if _, err := os.Stat(v.ran); err == nil {
+		t.Error("a program was run")
+	}
+}
+
+// victims are one with links and one without.
+type victims struct{ linked, bare *victim }
+
+func newVictims(t *testing.T) victims {
+	t.Helper()
+	return victims{newVictim(t, true), newVictim(t, false)}
+}
+
+// of gives the victim whose links an evaluation is to meet.
+func (v victims) of(links bool) *victim {
+	if links {
+		return v.linked
+	}
+	return v.bare
 }
 
 func (v *victim) command(t *testing.T, name string, args ...string) {
@@ -94,7 +119,8 @@ func (v *victim) command(t *testing.T, name string, args ...string) {
 func (v *victim) expression(t *testing.T, text string) Expression {
 	t.Helper()
 	text = strings.NewReplacer("HOME", v.outside, "TREE", v.tree, "IMAGE", v.image, "URL", v.url, "PID", fmt.Sprint(os.Getpid())).Replace(text)
-	file := filepath.Join(v.tree, "attack.nix")
+	// A file for each, so that several can be evaluated at the same time.
+	file := filepath.Join(v.tree, fmt.Sprintf("attack-%d.nix", v.expressions.Add(1)))
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +137,11 @@ func TestAttacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newVictim(t)
+	both := newVictims(t)
+	t.Cleanup(func() {
+		both.linked.checkUnharmed(t)
+		both.bare.checkUnharmed(t)
+	})
 	t.Setenv("FACTORY_SECRET", secret)
 	for name, text := range map[string]string{
 		"fetchTarball":              `builtins.fetchTarball "file://HOME/x.tar.gz"`,
@@ -163,10 +193,10 @@ func TestAttacks(t *testing.T) {
 		"says what Nix says":        `throw "operation 'addToStore' is not supported by store 'dummy'; path is not valid; don't know how to open Nix store"`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := v.expression(t, text)
+			t.Parallel()
 			for _, mode := range modes {
-				v.links(t, !mode.Writable || strings.Contains(text, "TREE/link") || strings.Contains(text, "TREE/up"))
-				out, err := n.eval(t.Context(), mode, t.TempDir(), e)
+				v := both.of(!mode.Writable || strings.Contains(text, "TREE/link") || strings.Contains(text, "TREE/up"))
+				out, err := n.eval(t.Context(), mode, t.TempDir(), v.expression(t, text))
 				if err == nil {
 					t.Errorf("%+v: it is %s", mode, out)
 				}
@@ -175,12 +205,6 @@ func TestAttacks(t *testing.T) {
 				}
 			}
 		})
-	}
-	if n := v.requests.Load(); n > 0 {
-		t.Errorf("%d requests were sent", n)
-	}
-	if _, err := os.Stat(v.ran); err == nil {
-		t.Error("a program was run")
 	}
 }
 
@@ -191,13 +215,12 @@ func TestAttacksHere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newVictim(t)
-	dir := t.TempDir()
+	both := newVictims(t)
+	v, dir := both.bare, t.TempDir()
 	t.Setenv("NIX_REMOTE", "local?root="+dir)
 	t.Setenv("NIX_STATE_DIR", dir)
 	t.Setenv("NIX_PATH", "home="+v.outside)
 	t.Setenv("NIX_CONFIG", "build-users-group =\nrestrict-eval = false\nallowed-uris = http:// file://\nallow-import-from-derivation = true\nallow-unsafe-native-code-during-evaluation = true\nsandbox = false")
-	v.links(t, false)
 	if out, err := n.EvalHere(t.Context(), v.expression(t, `import ./own.nix`)); err != nil || strings.TrimSpace(string(out)) != `"own"` {
 		t.Fatalf("what is allowed: %s, %v", out, err)
 	}
@@ -212,17 +235,13 @@ func TestAttacksHere(t *testing.T) {
 		"import from derivation": `import (derivation { name = "x"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo ran >> HOME/../ran; echo 1 > $out" ]; })`,
 		"fetchurl of a link":     `builtins.readFile (builtins.fetchurl "file://TREE/link")`,
 	} {
-		v.links(t, strings.Contains(text, "TREE/link"))
+		v := both.of(strings.Contains(text, "TREE/link"))
 		if out, err := n.EvalHere(t.Context(), v.expression(t, text)); err == nil {
 			t.Errorf("%s: it is %s", name, out)
 		}
 	}
-	if n := v.requests.Load(); n > 0 {
-		t.Errorf("%d requests were sent", n)
-	}
-	if _, err := os.Stat(v.ran); err == nil {
-		t.Error("a program was run")
-	}
+	both.linked.checkUnharmed(t)
+	both.bare.checkUnharmed(t)
 }
 
 // What is allowed stays so, in every mode that this machine has.
@@ -231,7 +250,7 @@ func TestAllowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newVictim(t)
+	both := newVictims(t)
 	best, err := n.Mode(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -246,18 +265,16 @@ func TestAllowed(t *testing.T) {
 		"a folder's files": `assert builtins.readDir IMAGE == { "own.nix" = "regular"; }; "ownown"`,
 		"part of a folder": `builtins.seq "${builtins.path { path = ./.; name = "part"; filter = p: t: baseNameOf p == "own.nix"; }}" "ownown"`,
 	} {
-		e := v.expression(t, text)
 		for _, mode := range append([]Mode{best}, modes...) {
-			v.links(t, !mode.Writable)
-			out, err := n.eval(t.Context(), mode, t.TempDir(), e)
+			v := both.of(!mode.Writable)
+			out, err := n.eval(t.Context(), mode, t.TempDir(), v.expression(t, text))
 			if err != nil || strings.TrimSpace(string(out)) != `"ownown"` {
 				t.Errorf("%s, %+v: %s, %v", name, mode, out, err)
 			}
 		}
 	}
-	v.links(t, false)
 	// With a store of its own that can be written to, what was written can be read.
-	e := v.expression(t, `builtins.readFile (builtins.toFile "x" "y")`)
+	e := both.bare.expression(t, `builtins.readFile (builtins.toFile "x" "y")`)
 	out, err := n.eval(t.Context(), Mode{Writable: true}, t.TempDir(), e)
 	if err != nil || strings.TrimSpace(string(out)) != `"y"` {
 		t.Errorf("text in the store: %s, %v", out, err)
@@ -266,7 +283,7 @@ func TestAllowed(t *testing.T) {
 
 // Without restriction the attacks are real: else the tests above would show nothing.
 func TestAttacksAreReal(t *testing.T) {
-	v := newVictim(t)
+	v := newVictim(t, true)
 	evaluate := func(text string) string {
 		t.Helper()
 		dir := t.TempDir()

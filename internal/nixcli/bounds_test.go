@@ -21,7 +21,7 @@ func TestBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newVictim(t)
+	v := newVictim(t, true)
 	for _, tt := range []struct {
 		name, text string
 		limits     Limits
