@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
-	"github.com/nixpkgs-factory/factory/internal/factory"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/source"
@@ -107,15 +106,14 @@ func (a *app) read(ctx context.Context, c config.Config, what string) (prefetche
 	if err != nil {
 		return prefetched{}, err
 	}
-	result, err := a.readURL(ctx, c, factory.ArchiveURL(c.Upstream, commit.Rev), commit.Tree)
+	result, err := a.readURL(ctx, c, source.ArchiveURL(c.Upstream.Archive, c.Upstream.Repository, commit.Rev), commit.Tree)
 	result.Rev = commit.Rev
 	return result, err
 }
 
 // readURL reads an archive from a URL. wantTree may be empty: not known.
 func (a *app) readURL(ctx context.Context, c config.Config, url, wantTree string) (prefetched, error) {
-	f := factory.Factory{Fetch: a.archives(c, a.fetch()), Progress: a.bars()}
-	tree, err := f.ReadSource(ctx, url, "", "source")
+	tree, err := source.Fetch(ctx, a.archives(c, a.fetch()), url, source.Options{Progress: a.bars(), Label: "source"})
 	if err != nil {
 		return prefetched{}, err
 	}

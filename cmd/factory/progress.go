@@ -7,7 +7,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/progress"
 )
 
 // bars shows on a terminal what takes its time: a bar with the time left where
@@ -46,10 +46,10 @@ func (b *bars) stop() {
 	}
 }
 
-// Start implements factory.Progress.
-func (b *bars) Start(label string, total int64) factory.Task {
+// Start implements progress.Progress.
+func (b *bars) Start(label string, total int64) progress.Task {
 	if b.shown == nil {
-		return factory.Silent{}.Start(label, total)
+		return progress.Silent{}.Start(label, total)
 	}
 	name := mpb.PrependDecorators(decor.Name(label, decor.WCSyncSpaceR))
 	if total <= 0 {

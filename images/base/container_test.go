@@ -27,6 +27,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/serve"
@@ -152,7 +153,7 @@ channels: [ { name: %s } ]
 		Dir:      filepath.Join(dir, "work"),
 		Moved:    new(factory.Moved),
 		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Progress: factory.Silent{},
+		Progress: progress.Silent{},
 		Now:      time.Now,
 	}
 }

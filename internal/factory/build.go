@@ -18,6 +18,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/source"
+	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
 // build is the making of one image for all its systems.
@@ -103,7 +104,7 @@ func (b *build) begin(ctx context.Context) (done func(), err error) {
 		return nil, err
 	}
 	b.nix.Limits = nixcli.Limits{Timeout: b.Config.Evaluation.Timeout, Memory: b.Config.Evaluation.Memory}
-	dir, release, err := workDir(ctx, b.Dir)
+	dir, release, err := workdir.Make(ctx, b.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,11 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/plan"
+	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/said"
+	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
 // Factory is a configuration and what it takes to carry it out.
@@ -62,7 +64,7 @@ type Factory struct {
 
 	Log      *slog.Logger
 	Moved    *Moved
-	Progress Progress
+	Progress progress.Progress
 	Now      func() time.Time
 }
 
@@ -109,7 +111,7 @@ type Stats struct {
 // No job is begun once stop is closed; stop may be nil.
 func (f *Factory) Cycle(ctx context.Context, stop <-chan struct{}) ([]Result, error) {
 	f.Cache.Forget()
-	if err := removeAbandoned(ctx, f.Dir); err != nil && ctx.Err() == nil {
+	if err := workdir.Sweep(ctx, f.Dir); err != nil && ctx.Err() == nil {
 		f.Log.Warn("what killed builds left behind is not removed", "error", err)
 	}
 	due, err := f.survey(ctx)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/realise"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
@@ -44,7 +45,7 @@ func (o objects) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, err
 // counting counts the bytes of NARs as a task's progress.
 type counting struct {
 	objects
-	task Task
+	task progress.Task
 }
 
 func (c counting) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error) {
@@ -52,7 +53,7 @@ func (c counting) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, er
 	if err != nil {
 		return nil, err
 	}
-	return counted{rc, c.task}, nil
+	return progress.Count(rc, c.task), nil
 }
 
 // objects returns where the toolset's store objects come from. Tools that no

@@ -10,6 +10,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/plan"
+	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
 // Part is the image of one system, pushed by digest, that waits for those of
@@ -102,7 +103,7 @@ func (f *Factory) Join(ctx context.Context, parts []Part) Result {
 }
 
 func (f *Factory) join(ctx context.Context, d *due, parts []Part) error {
-	dir, release, err := workDir(ctx, f.Dir)
+	dir, release, err := workdir.Make(ctx, f.Dir)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/standin"
@@ -157,7 +158,7 @@ func (w *world) open() *factory.Factory {
 		ConfigDir:  w.dir,
 		Moved:      new(factory.Moved),
 		Log:        slog.New(slog.NewTextHandler(&w.log, nil)),
-		Progress:   factory.Silent{},
+		Progress:   progress.Silent{},
 		Now:        func() time.Time { return w.now },
 	}
 }

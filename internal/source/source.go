@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
@@ -50,6 +51,10 @@ type Options struct {
 	Name   string // URL or file that errors begin with
 	Dir    string // folder for the temporary file; the system's if empty
 	Limits Limits
+
+	// Progress shows the download of Fetch under a label; nil: nothing does.
+	Progress progress.Progress
+	Label    string
 }
 
 // Tree is the single top-level entry of an archive, usually a directory.

@@ -1,4 +1,6 @@
-package factory
+// Package progress is how long work is shown while it goes on. Who shows it
+// implements Progress; whoever works tells a Task how far it is.
+package progress
 
 import "io"
 
@@ -26,7 +28,9 @@ type silentTask struct{}
 func (silentTask) Add(int64) {}
 func (silentTask) Done()     {}
 
-// counted counts what is read as a task's progress.
+// Count returns rc, with what is read from it counted as a task's progress.
+func Count(rc io.ReadCloser, task Task) io.ReadCloser { return counted{rc, task} }
+
 type counted struct {
 	io.ReadCloser
 	task Task

@@ -1,4 +1,7 @@
-package factory
+// Package workdir keeps folders for unfinished work: one for each build, with a
+// lock that ends with the process, so that what a killed build left behind can be
+// told from what is in use, and removed.
+package workdir
 
 import (
 	"context"
@@ -12,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// workDir makes a folder for one build below dir. A folder is in use as long as
+// Make makes a folder for one build below dir. A folder is in use as long as
 // its lock file is locked, which ends with the process. release removes it.
-func workDir(ctx context.Context, dir string) (name string, release func() error, err error) {
+func Make(ctx context.Context, dir string) (name string, release func() error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", nil, err
 	}
@@ -33,9 +36,9 @@ func workDir(ctx context.Context, dir string) (name string, release func() error
 	return name, func() error { return errors.Join(removeAll(name), own.Close()) }, nil
 }
 
-// removeAbandoned removes the folders of builds that were killed. One that
-// cannot be removed does not keep the others from being.
-func removeAbandoned(ctx context.Context, dir string) error {
+// Sweep removes the folders of builds that were killed. One that cannot be
+// removed does not keep the others from being.
+func Sweep(ctx context.Context, dir string) error {
 	left, err := filepath.Glob(filepath.Join(dir, "build-*"))
 	if err != nil || len(left) == 0 {
 		return err

@@ -1,0 +1,49 @@
+package source
+
+import (
+	"context"
+
+	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/progress"
+)
+
+// ArchiveURL returns where the archive of a commit is: base is the server's, as
+// in https://github.com, repository has an owner and a name.
+func ArchiveURL(base, repository, rev string) string {
+	return base + "/" + repository + "/archive/" + rev + ".tar.gz"
+}
+
+// maxArchive bounds the compressed archive. nixpkgs has about 50 MB.
+const maxArchive = 1 << 30
+
+// Fetch reads the archive at a URL, which errors begin with.
+func Fetch(ctx context.Context, client *fetch.Client, url string, opts Options) (*Tree, error) {
+	body, err := client.Open(ctx, url, maxArchive)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	opts.Name = url
+	if opts.Progress == nil {
+		opts.Progress = progress.Silent{}
+	}
+	task := opts.Progress.Start(opts.Label, max(body.Size(), 0))
+	defer task.Done()
+	return Read(ctx, progress.Count(body, task), opts)
+}
+
+// PathInfo returns the path info of the tree under a store name: a
+// content-addressed object without references, as fetchTarball makes it.
+func (t *Tree) PathInfo(name string) (nix.PathInfo, error) {
+	p, err := t.StorePath(name)
+	if err != nil {
+		return nix.PathInfo{}, err
+	}
+	return nix.PathInfo{
+		Path:    p,
+		NarHash: t.NarHash,
+		NarSize: t.NarSize,
+		CA:      "fixed:r:sha256:" + t.NarHash.Base32(),
+	}, nil
+}
