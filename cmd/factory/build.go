@@ -34,7 +34,7 @@ JSON: {channel, rev, system, recipe, digest}; the digest is empty for an optiona
 system that upstream does not have.`,
 		Example: `  factory build --channel nixos-26.05 --system aarch64-linux --output json > aarch64.json
   factory publish-index x86_64.json aarch64.json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.build(cmd.Context(), o) },
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "channel of the configuration (required)")
@@ -99,11 +99,11 @@ told.
 JSON: as factory run --once.`,
 		Example: `  factory publish-index parts/*.json
   factory publish-index --due "$MATRIX" parts/*.json`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if o.due != "" {
-				return nil
+		Args: func(_ *cobra.Command, args []string) error {
+			if o.due == "" && len(args) == 0 {
+				return errors.New("name the files that factory build --output json has written")
 			}
-			return cobra.MinimumNArgs(1)(cmd, args)
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.publishIndex(cmd.Context(), args, o) },
 	}

@@ -39,7 +39,7 @@ an upload to a registry is begun and called off, files are removed again.
 
 JSON: [{check, ok, detail, advice}]. Exit code 1 if anything is wrong.`,
 		Example: `  factory doctor`,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), o) },
 	}
 	o.addFlag(cmd)

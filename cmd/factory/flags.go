@@ -8,7 +8,6 @@ import (
 	"syscall"
 
 	"github.com/agnivade/levenshtein"
-	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 )
@@ -105,21 +104,4 @@ func (a *app) checkFlags() error {
 		return usageError{fmt.Errorf("--log-format %q: want text or json", a.logFormat)}
 	}
 	return nil
-}
-
-// unknownCommand is an error for a word that is no command.
-func unknownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var names []string
-	for _, sub := range cmd.Commands() {
-		if sub.IsAvailableCommand() {
-			names = append(names, sub.Name())
-		}
-	}
-	if near := nearest(args[0], names); near != "" {
-		return fmt.Errorf("unknown command %q: did you mean %q?", args[0], near)
-	}
-	return fmt.Errorf("unknown command %q", args[0])
 }

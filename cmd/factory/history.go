@@ -26,7 +26,7 @@ JSON: [{time, channel, rev, image, digest, action, reason, error}]; fields that 
 event does not have are left out.`,
 		Example: `  factory history --channel nixos-26.05 --limit 5
   factory history --output json | jq -r '.[] | select(.error) | "\(.time) \(.channel) \(.error)"'`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return a.history(o) },
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "only this channel")

@@ -67,7 +67,7 @@ version, path}], size}]}; sizes are compressed bytes.`,
   factory inspect ghcr.io/org/nixpkgs-nixos-26.05:latest
   factory inspect oci:./registry:nixpkgs-nixos-26.05:latest
   factory inspect --output json IMAGE | jq -r '.systems[0].tools[] | "\(.name) \(.version)"'`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("IMAGE or CHANNEL"),
 
 		ValidArgsFunction: a.completeChannels,
 
@@ -88,7 +88,10 @@ func (a *app) inspect(ctx context.Context, ref string, o inspectOptions) error {
 	a.doing = "reading " + at.ref
 	result, err := a.look(ctx, at)
 	if err != nil {
-		return fmt.Errorf("%s: %w", at.ref, err)
+		if !strings.HasPrefix(err.Error(), at.ref+": ") { // layouts say it
+			err = fmt.Errorf("%s: %w", at.ref, err)
+		}
+		return err
 	}
 	if o.format == "json" {
 		return writeJSON(a.stdout, result)
@@ -221,7 +224,7 @@ func inspectImage(img v1.Image) (systemInspection, error) {
 func (a *app) inspectTable(r inspection) error {
 	rows := [][]string{
 		{"image", r.Image}, {"digest", r.Digest}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
-		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"flake input", "github:NixOS/nixpkgs/" + r.Rev}, {"recipe", r.Recipe},
+		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"flake", "github:NixOS/nixpkgs/" + r.Rev}, {"recipe", r.Recipe},
 	}
 	if err := a.facts(rows); err != nil {
 		return err

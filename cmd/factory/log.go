@@ -106,6 +106,10 @@ func (h *forPeople) Handle(_ context.Context, r slog.Record) error {
 			details += " (" + text + ")"
 		case "rev":
 			rev = text
+		case "storePath", "narHash":
+			if h.level < slog.LevelInfo { // longer than a line, and factory inspect has them
+				details += " " + attr.Key + "=" + text
+			}
 		case "digest", "image":
 			details += " " + text
 		default:

@@ -138,7 +138,7 @@ configuration (nothing was done), 130 interrupted.`,
 	root.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{logText, logJSON}, nothingElse))
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "log errors only")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log details")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.rebuildCommand(), a.buildCommand(), a.publishIndexCommand(),
 		a.prefetchCommand(), a.statusCommand(), a.historyCommand(), a.inspectCommand(), a.serveCommand(),
@@ -147,7 +147,7 @@ configuration (nothing was done), 130 interrupted.`,
 	for _, cmd := range root.Commands() {
 		a.completeFlags(cmd)
 	}
-	root.InitDefaultCompletionCmd()
+	strict(root)
 	wrapArgs(root)
 	return root
 }

@@ -38,7 +38,7 @@ each system of each image that is due: the matrix of a GitHub Actions job that r
 factory build.`,
 		Example: `  factory plan
   factory plan --output json | jq -r '.[] | select(.action != "none") | .channel'`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.plan(cmd.Context(), o) },
 	}
 	o.addFlag(cmd, "github-matrix")

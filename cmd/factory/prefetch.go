@@ -48,7 +48,7 @@ storePath is for the name nixpkgs-src, sourcePath for the name source.`,
 		Example: `  factory prefetch 0123456789abcdef0123456789abcdef01234567
   factory prefetch https://github.com/NixOS/nixpkgs/archive/nixos-26.05.tar.gz
   factory prefetch --output json ./nixpkgs.tar.gz | jq -r .sha256`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("REV, URL or FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.prefetch(cmd.Context(), args[0], o) },
 	}
 	o.addFlag(cmd)
@@ -82,6 +82,9 @@ func (a *app) prefetch(ctx context.Context, what string, o prefetchOptions) erro
 func (a *app) read(ctx context.Context, c config.Config, what string) (prefetched, error) {
 	if file, err := os.Open(what); err == nil {
 		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.IsDir() {
+			return prefetched{}, usageError{fmt.Errorf("%q is a folder: want an archive, .tar.gz", what)}
+		}
 		tree, err := source.Read(ctx, file, source.Options{Name: what})
 		if err != nil {
 			return prefetched{}, err

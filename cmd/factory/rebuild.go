@@ -30,7 +30,7 @@ image is disturbed.
 JSON: as factory run --once.`,
 		Example: `  factory rebuild --channel nixos-26.05
   factory rebuild --channel nixos-26.05 --rev 0123456789abcdef0123456789abcdef01234567`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.rebuild(cmd.Context(), o) },
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "channel of the configuration (required)")

@@ -50,7 +50,7 @@ interrupted.`,
   factory run --once --output json | jq -r '.[].published[].image'
   GITHUB_TOKEN=… factory run --listen 127.0.0.1:9100
   curl http://127.0.0.1:9100/metrics`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.once {
 				return a.runOnce(cmd.Context(), o)

@@ -27,7 +27,7 @@ take a registry on 127.0.0.1 without TLS. The folder has to be there: it is made
 when the first image is published.`,
 		Example: `  factory serve &
   docker pull 127.0.0.1:5000/nixpkgs-nixos-26.05:latest`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), o) },
 	}
 	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:5000", "address to listen on")

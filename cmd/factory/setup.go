@@ -33,6 +33,8 @@ func (a *app) config(optional bool) (config.Config, error) {
 	data, err := smallfile.Read(file, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) && optional && !named {
 		data = []byte("channels: [ { name: nixos-unstable } ]\n")
+	} else if errors.Is(err, fs.ErrNotExist) && !named {
+		return config.Config{}, usageError{fmt.Errorf("configuration: there is no %s in this folder: name one with --config or FACTORY_CONFIG", file)}
 	} else if err != nil {
 		return config.Config{}, usageError{fmt.Errorf("configuration: %w", err)}
 	}
@@ -157,6 +159,9 @@ func (a *app) factory(c config.Config) (*factory.Factory, error) {
 	if _, err := a.keychain(c.Publish); err != nil {
 		return nil, err
 	}
+	if err := notAFolder(c.State); err != nil {
+		return nil, err
+	}
 	store, damaged, aside, err := record.OpenAnew(c.State)
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
@@ -173,9 +178,20 @@ func (a *app) factory(c config.Config) (*factory.Factory, error) {
 	return f, nil
 }
 
+// notAFolder refuses a folder as the state file.
+func notAFolder(state string) error {
+	if info, err := os.Stat(state); err == nil && info.IsDir() {
+		return usageError{fmt.Errorf("state: %s is a folder: name a file, such as %s", state, filepath.Join(state, "factory.db"))}
+	}
+	return nil
+}
+
 // snapshot opens the state for reading, also beside a factory that runs. The
 // caller closes it.
 func snapshot(c config.Config) (*record.Store, error) {
+	if err := notAFolder(c.State); err != nil {
+		return nil, err
+	}
 	store, err := record.Snapshot(c.State)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("state: %s is not there: no cycle has run yet", c.State)

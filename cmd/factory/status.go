@@ -57,7 +57,7 @@ been. published, lag and failure are null where there is none. goneSince is ther
 only where upstream has no branch of the channel any more: when that was first seen.`,
 		Example: `  factory status
   factory status --output json | jq -r '.[] | select(.upToDate | not) | .channel'`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return a.status(o) },
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "only this channel")

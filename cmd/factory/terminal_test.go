@@ -130,6 +130,7 @@ func TestLog(t *testing.T) {
 			"09:45:01 published ghcr.io/org/nixpkgs-a:012345678901"},
 		{"values", slog.LevelInfo, "cycle done", []any{"took", 83*time.Second + 4*time.Millisecond, "bytes", 123456789, "paths", 70},
 			"09:45:01 cycle done took=1m23s bytes=118MiB paths=70"},
+		{"hashes", slog.LevelInfo, "source", []any{"storePath", "/nix/store/x", "narHash", "sha256-x", "bytes", 1 << 20}, "09:45:01 source bytes=1.0MiB"},
 		{"group", slog.LevelInfo, "x", []any{slog.Group("g", "a", 1, slog.Group("h", "b", 2))}, "09:45:01 x g.a=1 g.h.b=2"},
 		{"warning", slog.LevelWarn, "lost", nil, "09:45:01 \x1b[33mwarning: lost\x1b[0m"},
 		{"error", slog.LevelError, "not published", []any{"channel", "a", "error", errors.New("no route")},

@@ -77,7 +77,7 @@ JSON: {version, revision, dirty, time, go, platform}; version is "devel" and
 revision is empty where the program was compiled without them.`,
 		Example: `  factory version
   factory version --output json | jq -r .revision`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			if err := o.check(); err != nil {
 				return err
