@@ -83,13 +83,6 @@ func (n Nix) eval(ctx context.Context, mode Mode, scratch string, e Expression) 
 	if err != nil {
 		return nil, err
 	}
-	if mode.Writable { // what the evaluation has written there it may read
-		store := filepath.Join(scratch, "root/nix/store")
-		if err := os.MkdirAll(store, 0o755); err != nil {
-			return nil, err
-		}
-		e.Read = append(slices.Clone(e.Read), store)
-	}
 	if e, err = e.resolved(); err != nil {
 		return nil, err
 	}
@@ -97,6 +90,13 @@ func (n Nix) eval(ctx context.Context, mode Mode, scratch string, e Expression) 
 		if err := closed(e.Read); err != nil {
 			return nil, err
 		}
+	}
+	if mode.Writable { // what the evaluation has written there it may read
+		store := filepath.Join(scratch, "root/nix/store")
+		if err := os.MkdirAll(store, 0o755); err != nil {
+			return nil, err
+		}
+		e.Read = append(e.Read, store)
 	}
 	env, err := isolated(scratch, mode)
 	if err != nil {

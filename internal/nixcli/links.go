@@ -3,32 +3,36 @@ package nixcli
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// public is what every machine has, and nobody's secret is in: links of a tree
-// may lead there.
-var public = []string{"/nix/store", "/usr/bin", "/usr/include", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/sbin", "/usr/share", "/bin", "/lib", "/lib64", "/sbin", "/dev/null"}
+// public is what every machine has, and nobody's secret is in. Links of a tree
+// may lead to a file there, but to no folder: in those there are links, too.
+var public = []string{"/usr/bin", "/usr/include", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/sbin", "/usr/share", "/bin", "/lib", "/lib64", "/sbin", "/dev/null"}
 
 // closed refuses folders with links that lead out of all of them, to what may
-// be private. Restricted evaluation looks where links lead, except, in newer
-// versions, when a file is fetched by an address: file:///tree/link. That ends
-// in a store, so that it is of use only where there is one to write to.
+// be private or is not there yet. Restricted evaluation looks where links lead,
+// except, in newer versions, when a file is fetched by an address:
+// file:///tree/link. That ends in a store, so that it is of use only where there
+// is one to write to. Into that the tree can put links of its own, by unpacking
+// an archive, so that no link may lead there either.
 func closed(folders []string) error {
-	allowed := slices.Concat(folders, public)
 	for _, folder := range folders {
 		err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.Type()&fs.ModeSymlink == 0 {
 				return err
 			}
-			target, err := filepath.EvalSymlinks(path)
+			target, err := leads(path)
 			if err != nil {
-				return nil // it leads nowhere
+				return err
 			}
-			if !slices.ContainsFunc(allowed, func(folder string) bool { return target == folder || strings.HasPrefix(target, folder+"/") }) {
-				return fmt.Errorf("%s is a link that leads out of %s", path, folder)
+			info, err := os.Lstat(target)
+			isFile := err == nil && !info.IsDir()
+			if !below(target, folders) && !(isFile && below(target, public)) {
+				return fmt.Errorf("%q is a link that leads out of %s", path, folder)
 			}
 			return nil
 		})
@@ -37,4 +41,43 @@ func closed(folders []string) error {
 		}
 	}
 	return nil
+}
+
+func below(path string, folders []string) bool {
+	return slices.ContainsFunc(folders, func(folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") })
+}
+
+// leads returns where a path leads when all links on the way are followed: to
+// what is there, or to the first name that is not. Unlike [filepath.EvalSymlinks]
+// it knows that of links to nothing, too.
+func leads(path string) (string, error) {
+	at, todo, links := "/", strings.Split(path, "/"), 0
+	for len(todo) > 0 {
+		name := todo[0]
+		todo = todo[1:]
+		if name == "" {
+			continue
+		}
+		next := filepath.Join(at, name) // ".." too, for at has no links in it
+		info, err := os.Lstat(next)
+		if err != nil {
+			return next, nil
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if links++; links > 255 {
+			return "", fmt.Errorf("%q: too many links", path)
+		}
+		target, err := os.Readlink(next)
+		if err != nil {
+			return "", err
+		}
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+		todo = append(strings.Split(target, "/"), todo...)
+	}
+	return at, nil
 }
