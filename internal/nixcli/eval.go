@@ -55,6 +55,12 @@ var settings = [][2]string{
 // Nix would start for it, such as git, is led by what it finds in folders.
 const nowhere = "/var/empty"
 
+// noCache is where an evaluation would keep what it fetches: no such folder can be
+// made, so that whatever fetches fails, also by file:// from the folders that may
+// be read. In newer versions that is a way out of them: an archive is unpacked
+// into the store, with links in it, and a link of the tree leads there.
+var noCache = []string{"XDG_CACHE_HOME=/dev/null", "NIX_CACHE_HOME=/dev/null/nix"}
+
 // evalGrace is short: Nix looks for interrupts rarely while it evaluates, and
 // leaves nothing behind that would have to be put in order.
 const evalGrace = 300 * time.Millisecond
@@ -147,7 +153,7 @@ func (n Nix) EvalHere(ctx context.Context, e Expression, options ...string) ([]b
 	}
 	limits := n.Limits.withDefaults()
 	c := n.command("nix-instantiate", append(argv, options...)...)
-	c.Env = append(c.Env, "NIX_PATH=", "PATH="+nowhere)
+	c.Env = append(append(c.Env, "NIX_PATH=", "PATH="+nowhere), noCache...)
 	c.Limit = limits.Timeout
 	c.Confined = &run.Confinement{Memory: limits.Memory, CPU: limits.Timeout + time.Minute}
 	out, err := c.Run(ctx)
@@ -232,7 +238,7 @@ func isolated(scratch string, mode Mode) ([]string, error) {
 	}
 	for _, name := range []string{
 		"HOME", "TMPDIR", "NIX_CONF_DIR", "NIX_STATE_DIR", "NIX_LOG_DIR",
-		"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
+		"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
 	} {
 		dir := filepath.Join(scratch, strings.ToLower(name))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -240,7 +246,7 @@ func isolated(scratch string, mode Mode) ([]string, error) {
 		}
 		env = append(env, name+"="+dir)
 	}
-	return env, nil
+	return append(env, noCache...), nil
 }
 
 // followed leads from a link to the program, as long as it keeps its name:

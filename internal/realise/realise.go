@@ -9,7 +9,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -34,11 +36,24 @@ func (s Store) options() []string {
 	for i, k := range s.Keys {
 		keys[i] = k.String()
 	}
-	return []string{
+	options := []string{
 		"--option", "substituters", strings.Join(s.Substituters, " "),
 		"--option", "trusted-public-keys", strings.Join(keys, " "),
 	}
+	if runtime.GOOS == "linux" && !sandboxSet.MatchString(os.Getenv("NIX_CONFIG")) {
+		// The builders are programs of the tree's. Nix by itself goes on without
+		// a sandbox where it cannot have one, and lets them read everything.
+		options = append(options, "--option", "sandbox", "true", "--option", "sandbox-fallback", "false")
+	}
+	return options
 }
+
+// sandboxSet tells whether the operator says how to build, in NIX_CONFIG. The
+// machine's own configuration may mean builds of the machine's own.
+var sandboxSet = regexp.MustCompile(`(?m)^[ \t]*(build-use-)?sandbox[ \t]*=`)
+
+// noSandbox is how Nix says that it has none.
+var noSandbox = regexp.MustCompile(`sandbox|unable to start build process`)
 
 // Build realises the tools' outputs. image.nix is evaluated again, as restricted,
 // this time so that the derivations of these tools are written to the store.
@@ -59,6 +74,9 @@ func (s Store) Build(ctx context.Context, imageFile string, args toolset.Args, t
 		outputs = append(outputs, t.DrvPath+"!"+t.Output)
 	}
 	_, err := s.Nix.Run(ctx, "nix-store", outputs...)
+	if err != nil && ctx.Err() == nil && noSandbox.MatchString(err.Error()) {
+		err = fmt.Errorf("%w (the tree's programs are built in a sandbox only: where this machine cannot have one and you trust them with all that the factory may read, set NIX_CONFIG='sandbox = false')", err)
+	}
 	return err
 }
 
