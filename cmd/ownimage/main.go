@@ -96,7 +96,7 @@ Credentials are those of the Docker configuration (docker login).`,
 	flags.StringArrayVar(&o.tags, "tag", []string{"latest"}, "tag of the image; may be repeated")
 	flags.StringVar(&o.name, "name", "factory", "name of the image below a destination")
 	flags.StringVar(&o.revision, "revision", "", "commit of the sources, for a label")
-	flags.StringVar(&o.source, "source", "https://github.com/nixpkgs-factory/factory", "where the sources are, for a label")
+	flags.StringVar(&o.source, "source", config.DefaultSource, "where the sources are, for a label")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	return cmd
 }

@@ -33,7 +33,7 @@ func TestExportFails(t *testing.T) {
 		{"ROOT cannot be written", "", `export-profile /fixed/dist hello`, 1, []string{"Read-only file system", "cannot write to /fixed"}, "/fixed:ro"},
 
 		{"nothing installed", "", `export-profile /dist`, 1,
-			[]string{"nothing is installed", "  /root/.nix-profile\n", "  /nix/var/nix/profiles/default\n", "nix-env -f src -iA myEnv", "export-profile /dist ./result"}, ""},
+			[]string{"nothing is installed", "\n  /root/.nix-profile\n  /root/.local/state/nix/profile\n  /nix/var/nix/profiles/default\n", "nix-env -f src -iA myEnv", "export-profile /dist ./result"}, ""},
 		{"all removed again", `nix-env -i ./hello; nix-env -e hello`, `export-profile /dist`, 1, []string{"nothing is installed", "nix-env -f src -iA myEnv"}, ""},
 		{"NIX_PROFILE is not there", `nix-env -i ./hello`, `NIX_PROFILE=/proj/other export-profile /dist`, 1, []string{"nothing is installed", "  /proj/other\n"}, ""},
 		{"an empty profile", `nix-env -p p -i ./hello; nix-env -p p -e hello`, `export-profile --profile p /dist hello`, 1, []string{"p: the profile is empty"}, ""},

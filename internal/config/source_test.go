@@ -22,6 +22,10 @@ func TestSetSource(t *testing.T) {
 			t.Errorf("%s: labels %v, %v, want %v", tt.name, c.Labels, err, tt.want)
 		}
 	}
+	c := new(Config)
+	if err := c.SetSource(DefaultSource); err != nil || c.Labels != nil {
+		t.Errorf("the default: labels %v, %v, want none", c.Labels, err)
+	}
 	for _, bad := range []string{"a\nb", strings.Repeat("x", 1025)} {
 		if err := new(Config).SetSource(bad); err == nil {
 			t.Errorf("SetSource(%q): no error", bad)

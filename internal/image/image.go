@@ -63,7 +63,7 @@ func (f Facts) common() map[string]string {
 	labels := map[string]string{
 		"org.opencontainers.image.title":       "nixpkgs-" + f.Channel,
 		"org.opencontainers.image.description": fmt.Sprintf("Nix, Cachix, Attic and the nixpkgs of %s at %s", f.Channel, short),
-		"org.opencontainers.image.source":      "https://github.com/nixpkgs-factory/factory",
+		"org.opencontainers.image.source":      config.DefaultSource,
 		"org.opencontainers.image.url":         "https://github.com/" + f.Repository + "/tree/" + f.Rev,
 		"org.opencontainers.image.licenses":    "MIT",
 		VersionLabel:                           version,
