@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
 // keychain finds credentials in the Docker configuration first. What that does
@@ -15,7 +17,7 @@ import (
 func (a *app) keychain(dests []config.Destination) (authn.Keychain, error) {
 	user, password := a.env("REGISTRY_USER"), a.env("REGISTRY_PASSWORD")
 	if user == "" && password == "" {
-		return authn.DefaultKeychain, nil
+		return dockerLogins, nil
 	}
 	if user == "" || password == "" {
 		return nil, usageError{errors.New("REGISTRY_USER and REGISTRY_PASSWORD go together: one of them is not set")}
@@ -30,7 +32,7 @@ func (a *app) keychain(dests []config.Destination) (authn.Keychain, error) {
 			return nil, err
 		}
 		this := repo.RegistryStr()
-		known, err := authn.DefaultKeychain.Resolve(repo)
+		known, err := dockerLogins.Resolve(repo)
 		if err != nil {
 			return nil, err
 		}
@@ -42,8 +44,11 @@ func (a *app) keychain(dests []config.Destination) (authn.Keychain, error) {
 		}
 		host = this
 	}
-	return authn.NewMultiKeychain(authn.DefaultKeychain, login{host, authn.FromConfig(authn.AuthConfig{Username: user, Password: password})}), nil
+	return authn.NewMultiKeychain(dockerLogins, login{host, authn.FromConfig(authn.AuthConfig{Username: user, Password: password})}), nil
 }
+
+// dockerLogins are those of docker login, which may come from a program.
+var dockerLogins = registry.Bounded(authn.DefaultKeychain, time.Minute)
 
 // login is the credential for one registry host.
 type login struct {
