@@ -34,7 +34,7 @@ type Config struct {
 	Backfill     int               // heads passed over between two polls that are built, per channel
 	Labels       map[string]string // labels and annotations to add or replace
 	Verify       []string          // commands for sh -c, in the folder of the file, that an image has to pass before its tag
-	Caches       []Cache           // binary caches that get what upstream does not have
+	Upload       []Upload          // binary caches that get what upstream does not have
 	Notify       []Notify
 	Evaluation   Evaluation
 }
@@ -45,8 +45,8 @@ type Evaluation struct {
 	Memory  int64 // bytes
 }
 
-// Cache is a binary cache to push to. One of Attic, Cachix and Store is set.
-type Cache struct {
+// Upload is a binary cache to fill. One of Attic, Cachix and Store is set.
+type Upload struct {
 	Attic  string // endpoint of an Attic server, without a slash at the end
 	Cache  string // name of the cache there
 	Cachix string // name of a cache at Cachix

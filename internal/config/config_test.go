@@ -75,7 +75,7 @@ func TestParse(t *testing.T) {
 		"vendor":                          "Example",
 	}
 	all.Verify = []string{"scripts/smoke-test", "test -n \"$IMAGE\"\nexit 0\n"}
-	all.Caches = []Cache{
+	all.Upload = []Upload{
 		{Attic: "https://attic.example.org/api", Cache: "my_Cache+1"},
 		{Attic: "http://127.0.0.1:8080", Cache: "my_Cache+1"},
 		{Cachix: "my-cache"},
@@ -136,7 +136,7 @@ verify:
   - |
     test -n "$IMAGE"
     exit 0
-caches:
+upload:
   - { attic: "https://attic.example.org/api/", cache: my_Cache+1 }
   - { attic: "http://127.0.0.1:8080", cache: my_Cache+1 }
   - { cachix: my-cache }

@@ -51,7 +51,7 @@ func (p *parser) config(v value, c *Config) {
 		{key: "backfill", decode: func(v value) { c.Backfill = p.number(v, 0, maxBackfill) }},
 		{key: "labels", decode: func(v value) { c.Labels = p.labels(v) }},
 		{key: "verify", decode: func(v value) { c.Verify = p.verify(v) }},
-		{key: "caches", decode: func(v value) { c.Caches = p.caches(v) }},
+		{key: "upload", decode: func(v value) { c.Upload = p.upload(v) }},
 		{key: "notify", decode: func(v value) { c.Notify = p.notify(v) }},
 		{key: "evaluation", decode: func(v value) { p.evaluation(v, &c.Evaluation) }},
 	})

@@ -23,7 +23,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("%YAML 1.1\n---\n!!map {channels: !!seq [ {name: !!str a, tags: ['\\x']} ]}\n...\n# end\n"))
 	f.Add([]byte("schedule: '@every 1h'\ntimezone: \"\\u0000\"\npublish: [ { to: '[::1]:5000/a' }, { to: |\n oci:a\n } ]"))
 	f.Add([]byte("jitter: 0\ngrace: 1h30m\nbackfill: 5\nlabels: { a.b-c: \"d\" }\nverify: [ \"test\\0\", x ]\nchannels: [ { name: a, tags: [ \"{date}-{rev:7}\", v{version} ] } ]"))
-	f.Add([]byte("caches: [ { attic: http://a, cache: b }, { cachix: c }, { store: 's3://d?secret-key=/e&f=%67' } ]\nnotify: [ { urlFrom: A, on: [ failed ] } ]\nchannels: [ { name: a } ]"))
+	f.Add([]byte("upload: [ { attic: http://a, cache: b }, { cachix: c }, { store: 's3://d?secret-key=/e&f=%67' } ]\nnotify: [ { urlFrom: A, on: [ failed ] } ]\nchannels: [ { name: a } ]"))
 	f.Add([]byte("channels: [ { name: a, optional: &o [ aarch64-linux ], backfill: 0, frozen: true }, { name: b, systems: *o, optional: *o } ]\nnotify: [ {url:https://a/b} ]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("dir/c.yaml", data)
@@ -54,7 +54,7 @@ func checkOperate(t *testing.T, c Config) {
 	if c.Jitter < 0 || c.Jitter > time.Hour || c.Grace < time.Second || c.Grace > 24*time.Hour || c.Limit < time.Second || c.Limit > 168*time.Hour || len(c.Verify) > maxCommands {
 		t.Errorf("out of range: %+v", c)
 	}
-	for _, cache := range c.Caches {
+	for _, cache := range c.Upload {
 		if cache.place() == "" || (cache.Attic != "") != (cache.Cache != "") {
 			t.Errorf("half a cache: %+v", cache)
 		}

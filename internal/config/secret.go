@@ -151,7 +151,7 @@ func instead(root, variable string) string {
 		return registry
 	case root == "substituters":
 		return "binary caches are read without credentials; keys are public ones"
-	case root == "caches":
+	case root == "upload":
 		return "set ATTIC_TOKEN, CACHIX_AUTH_TOKEN or what Nix wants for a store, such as AWS_SECRET_ACCESS_KEY, in the environment"
 	default:
 		return "GITHUB_TOKEN, REGISTRY_USER, REGISTRY_PASSWORD, ATTIC_TOKEN, CACHIX_AUTH_TOKEN and the addresses of webhooks are read from the environment"

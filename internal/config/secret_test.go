@@ -13,7 +13,7 @@ func TestSecrets(t *testing.T) {
 		jwt   = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJmYWN0b3J5In0.abc_-"
 
 		environment = "GITHUB_TOKEN, REGISTRY_USER, REGISTRY_PASSWORD, ATTIC_TOKEN, CACHIX_AUTH_TOKEN and the addresses of webhooks are read from the environment"
-		forCaches   = "set ATTIC_TOKEN, CACHIX_AUTH_TOKEN or what Nix wants for a store, such as AWS_SECRET_ACCESS_KEY, in the environment"
+		forUploads  = "set ATTIC_TOKEN, CACHIX_AUTH_TOKEN or what Nix wants for a store, such as AWS_SECRET_ACCESS_KEY, in the environment"
 		forNotify   = "urlFrom and secretFrom name the environment variables that hold them"
 	)
 	secretKey := "cache.example.org-1:" + strings.Repeat("A", 86) + "=="
@@ -62,24 +62,24 @@ func TestSecrets(t *testing.T) {
 		{"Nix secret key", "substituters: [ { url: https://a.b, keys: [ " + secretKey + " ] } ]" + valid, []string{
 			`1:45: substituters[0].keys[0]: found a Nix secret key, which has no place in this file (binary caches are read without credentials; keys are public ones)`,
 		}},
-		{"token for a cache", "caches: [ { attic: https://a.b, cache: x, jwt: " + jwt + " }, { cachix: x, authToken: hunter2 } ]" + valid, []string{
-			`1:43: caches[0].jwt: unknown key (want attic, cache, cachix or store)`,
-			`1:48: caches[0].jwt: found a JSON web token, which has no place in this file (` + forCaches + `)`,
-			`1:115: caches[1].authToken: a secret has no place in this file (` + forCaches + `)`,
+		{"token for a cache", "upload: [ { attic: https://a.b, cache: x, jwt: " + jwt + " }, { cachix: x, authToken: hunter2 } ]" + valid, []string{
+			`1:43: upload[0].jwt: unknown key (want attic, cache, cachix or store)`,
+			`1:48: upload[0].jwt: found a JSON web token, which has no place in this file (` + forUploads + `)`,
+			`1:115: upload[1].authToken: a secret has no place in this file (` + forUploads + `)`,
 		}},
-		{"users in stores", "caches:\n- attic: https://hunter2@a.b\n  cache: x\n- store: s3://hunter2@bucket\n- store: ssh://bob:hunter2@host\n- store: 'ssh-ng://:hunter2@host:x/'\n- store: ftp://bob:hunter2@host" + valid, []string{
-			`2:10: caches[0].attic: found a user in an address, which has no place in this file (` + forCaches + `)`,
-			`4:10: caches[1].store: found a user in an address, which has no place in this file (` + forCaches + `)`,
-			`5:10: caches[2].store: found a user in an address, which has no place in this file (` + forCaches + `)`,
-			`6:10: caches[3].store: found a user in an address, which has no place in this file (` + forCaches + `)`,
-			`7:10: caches[4].store: found a user in an address, which has no place in this file (` + forCaches + `)`,
+		{"users in stores", "upload:\n- attic: https://hunter2@a.b\n  cache: x\n- store: s3://hunter2@bucket\n- store: ssh://bob:hunter2@host\n- store: 'ssh-ng://:hunter2@host:x/'\n- store: ftp://bob:hunter2@host" + valid, []string{
+			`2:10: upload[0].attic: found a user in an address, which has no place in this file (` + forUploads + `)`,
+			`4:10: upload[1].store: found a user in an address, which has no place in this file (` + forUploads + `)`,
+			`5:10: upload[2].store: found a user in an address, which has no place in this file (` + forUploads + `)`,
+			`6:10: upload[3].store: found a user in an address, which has no place in this file (` + forUploads + `)`,
+			`7:10: upload[4].store: found a user in an address, which has no place in this file (` + forUploads + `)`,
 		}},
-		{"secrets in parameters of stores", "caches:\n- store: 's3://b?secret-key=" + secretKey + "'\n- store: 's3://b?secret-key=" + url.QueryEscape(secretKey) + "'\n- store: 's3://b?secret-keys=/run/a,hunter2'\n- store: 'https://a.b?token=hunter2'\n- store: 's3://b?endpoint=https%3A%2F%2Fbob%3Ahunter2%40a.b'" + valid, []string{
-			`2:10: caches[0].store: found a Nix secret key, which has no place in this file (` + forCaches + `)`,
-			`3:10: caches[1].store: bad parameter "secret-key": not the absolute path of a file that holds the key`,
-			`4:10: caches[2].store: bad parameter "secret-keys": not the absolute path of a file that holds the key`,
-			`5:10: caches[3].store: bad parameter "token": a secret has no place in this file (` + forCaches + `)`,
-			`6:10: caches[4].store: bad parameter "endpoint": a secret has no place in this file (` + forCaches + `)`,
+		{"secrets in parameters of stores", "upload:\n- store: 's3://b?secret-key=" + secretKey + "'\n- store: 's3://b?secret-key=" + url.QueryEscape(secretKey) + "'\n- store: 's3://b?secret-keys=/run/a,hunter2'\n- store: 'https://a.b?token=hunter2'\n- store: 's3://b?endpoint=https%3A%2F%2Fbob%3Ahunter2%40a.b'" + valid, []string{
+			`2:10: upload[0].store: found a Nix secret key, which has no place in this file (` + forUploads + `)`,
+			`3:10: upload[1].store: bad parameter "secret-key": not the absolute path of a file that holds the key`,
+			`4:10: upload[2].store: bad parameter "secret-keys": not the absolute path of a file that holds the key`,
+			`5:10: upload[3].store: bad parameter "token": a secret has no place in this file (` + forUploads + `)`,
+			`6:10: upload[4].store: bad parameter "endpoint": a secret has no place in this file (` + forUploads + `)`,
 		}},
 		{"address of a webhook", "notify:\n- url: https://a.b/hunter2\n- url: hunter2\n- urlFrom: https://a.b/hunter2\n- urlFrom: a.b/hunter2\n- https://a.b/hunter2\n- {url:https://a.b/hunter2}" + valid, []string{
 			`2:3: notify[0].urlFrom: missing (want the name of the environment variable that holds the address, such as FACTORY_WEBHOOK_URL)`,

@@ -47,7 +47,7 @@ func TestShippedExamples(t *testing.T) {
 		"org.opencontainers.image.vendor": "Example",
 	}
 	want.Verify = []string{"scripts/smoke-test"}
-	want.Caches = []Cache{
+	want.Upload = []Upload{
 		{Attic: "https://attic.example.org", Cache: "mycache"},
 		{Cachix: "mycache"},
 		{Store: "s3://bucket?region=eu-west-1&secret-key=/run/keys/cache.sec"},

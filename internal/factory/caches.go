@@ -7,16 +7,16 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/nixpkgs-factory/factory/internal/caches"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/source"
+	"github.com/nixpkgs-factory/factory/internal/upload"
 )
 
 // BinaryCache gets the store objects of what was published, so that later
 // builds and users can substitute them. It picks those that it needs.
 type BinaryCache interface {
 	Name() string
-	Push(ctx context.Context, infos []nix.PathInfo, objects caches.Objects) (caches.Report, error)
+	Push(ctx context.Context, infos []nix.PathInfo, objects upload.Objects) (upload.Report, error)
 }
 
 // contents are the store objects of one system's image, but for the source.
@@ -45,7 +45,7 @@ func (b *build) fillCaches(ctx context.Context) {
 	list := slices.SortedFunc(maps.Values(infos), func(x, y nix.PathInfo) int { return x.Path.Compare(y.Path) })
 	for _, cache := range b.Caches {
 		report, err := cache.Push(ctx, list, all)
-		var passed *caches.NotPushed
+		var passed *upload.NotPushed
 		switch {
 		case errors.As(err, &passed):
 			b.log.Warn("binary cache passed over", "cache", cache.Name(), "reason", passed.Reason)
@@ -70,5 +70,5 @@ func (m made) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error)
 	if !isSource {
 		return m.from[info.Path].NAR(ctx, info)
 	}
-	return caches.Written(m.tree.WriteNAR), nil
+	return upload.Written(m.tree.WriteNAR), nil
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/nixpkgs-factory/factory/internal/caches"
 	"github.com/nixpkgs-factory/factory/internal/factory"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
+	"github.com/nixpkgs-factory/factory/internal/upload"
 )
 
 // Channels often meet on a commit: the second one to come there sends what is
@@ -81,9 +81,9 @@ type bin struct {
 
 func (b *bin) Name() string { return "bin" }
 
-func (b *bin) Push(ctx context.Context, infos []nix.PathInfo, objects caches.Objects) (caches.Report, error) {
+func (b *bin) Push(ctx context.Context, infos []nix.PathInfo, objects upload.Objects) (upload.Report, error) {
 	if b.err != nil {
-		return caches.Report{}, b.err
+		return upload.Report{}, b.err
 	}
 	for _, info := range infos {
 		b.paths = append(b.paths, info.Path.Name())
@@ -92,16 +92,16 @@ func (b *bin) Push(ctx context.Context, infos []nix.PathInfo, objects caches.Obj
 		}
 		rc, err := objects.NAR(ctx, info)
 		if err != nil {
-			return caches.Report{}, err
+			return upload.Report{}, err
 		}
 		_, n, err := v1.SHA256(rc)
 		rc.Close()
 		if err != nil {
-			return caches.Report{}, err
+			return upload.Report{}, err
 		}
 		b.nars[info.Path.Name()] = n - info.NarSize
 	}
-	return caches.Report{Pushed: len(b.nars)}, nil
+	return upload.Report{Pushed: len(b.nars)}, nil
 }
 
 func TestCachesAreFilledAfterPublication(t *testing.T) {
@@ -142,7 +142,7 @@ type stopper struct{ stop chan struct{} }
 
 func (s stopper) Name() string { return "stopper" }
 
-func (s stopper) Push(context.Context, []nix.PathInfo, caches.Objects) (caches.Report, error) {
+func (s stopper) Push(context.Context, []nix.PathInfo, upload.Objects) (upload.Report, error) {
 	close(s.stop)
-	return caches.Report{}, nil
+	return upload.Report{}, nil
 }

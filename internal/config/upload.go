@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	wantCaches = "a list of binary caches to push to, such as [ { cachix: mycache } ]"
-	wantCache  = "{ attic: https://attic.example.org, cache: mycache }, { cachix: mycache } or { store: s3://bucket }"
+	wantUpload = "a list of binary caches to upload to, such as [ { cachix: mycache } ]"
+	wantTarget = "{ attic: https://attic.example.org, cache: mycache }, { cachix: mycache } or { store: s3://bucket }"
 	wantAttic  = "the address of an Attic server, beside cache"
 	wantName   = "the name of a cache at the Attic server: at most 50 of A-Z a-z 0-9 - _ +, beginning with a letter or digit"
 	wantCachix = "the name of a cache at Cachix: at most 63 of a-z 0-9 -, beginning with a letter or digit"
@@ -28,13 +28,13 @@ var (
 	wantStore    = "the URL of a Nix store that begins with " + schemeList(storeSchemes)
 )
 
-func (p *parser) caches(v value) []Cache {
-	var all []Cache
+func (p *parser) upload(v value) []Upload {
+	var all []Upload
 	seen := lines{}
-	for _, item := range p.list(v, "binary cache", wantCaches) {
-		var c Cache
+	for _, item := range p.list(v, "binary cache", wantUpload) {
+		var c Upload
 		var name value // what tells it from others of its kind
-		found := p.mapping(item, wantCache, []field{
+		found := p.mapping(item, wantTarget, []field{
 			{key: "attic", decode: func(v value) { c.Attic = p.url(v, "http", "https") }},
 			{key: "cache", decode: func(v value) { name, c.Cache = v, p.text(v, wantName, checkName(atticPattern, wantName)) }},
 			{key: "cachix", decode: func(v value) { name, c.Cachix = v, p.text(v, wantCachix, checkName(cachixPattern, wantCachix)) }},
@@ -56,7 +56,7 @@ func (p *parser) checkKind(item value, found lines) bool {
 		return 0
 	}
 	if n := max(has("attic"), has("cache")) + has("cachix") + has("store"); n != 1 {
-		p.errorf(item, "found %d caches in one item (want %s)", n, wantCache)
+		p.errorf(item, "found %d caches in one item (want %s)", n, wantTarget)
 		return false
 	}
 	if has("attic") > has("cache") {
@@ -70,7 +70,7 @@ func (p *parser) checkKind(item value, found lines) bool {
 
 // place is equal for two caches that are the same one, and "" for one that
 // could not be read.
-func (c Cache) place() string {
+func (c Upload) place() string {
 	if c.Attic != "" && c.Cache != "" {
 		return c.Attic + " " + c.Cache
 	}
@@ -123,7 +123,7 @@ func checkParameter(name, text string) error {
 		return nil
 	}
 	if _, _, found := recognise(text); found || secretKey.MatchString(name) {
-		return fmt.Errorf("bad parameter %q: a secret has no place in this file (%s)", brief(name), instead("caches", ""))
+		return fmt.Errorf("bad parameter %q: a secret has no place in this file (%s)", brief(name), instead("upload", ""))
 	}
 	return nil
 }

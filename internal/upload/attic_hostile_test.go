@@ -1,4 +1,4 @@
-package caches
+package upload
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/upload/attictest"
 )
 
 // says answers every request whose path ends in suffix.

@@ -1,4 +1,4 @@
-package caches
+package upload
 
 import (
 	"bytes"
@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
+	"github.com/nixpkgs-factory/factory/internal/upload/attictest"
 )
 
 // upstream signs what stands for the objects of cache.nixos.org.

@@ -1,4 +1,4 @@
-package caches
+package upload
 
 import (
 	"bytes"
@@ -15,9 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/upload/attictest"
 )
 
 func names(infos []nix.PathInfo) []string {

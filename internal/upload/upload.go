@@ -1,11 +1,13 @@
-// Package caches brings store objects that upstream does not have to binary
+// Package upload brings store objects that upstream does not have to binary
 // caches, so that later builds and users get them from there: to an Attic
 // server (Attic), to Cachix (Cachix), and to whatever nix copy can write to
 // (Store).
 //
+// Package binarycache is the other way round: it reads.
+//
 // No target is trusted to check what it is given: it sees the last bytes of a
 // NAR only after all of them were held against NarSize and NarHash.
-package caches
+package upload
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package caches
+package upload
 
 import (
 	"bufio"
@@ -9,8 +9,8 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/upload/attictest"
 )
 
 // endless is Objects with one NAR that exists only while it is read.

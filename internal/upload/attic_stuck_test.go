@@ -1,4 +1,4 @@
-package caches
+package upload
 
 import (
 	"context"
@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/fetch/fetchtest"
+	"github.com/nixpkgs-factory/factory/internal/upload/attictest"
 )
 
 // Whatever a server does to one kind of request, a push ends soon.

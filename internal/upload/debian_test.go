@@ -1,4 +1,4 @@
-package caches
+package upload
 
 import (
 	"bytes"
@@ -17,12 +17,12 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
-	"github.com/nixpkgs-factory/factory/internal/caches/attictest"
 	"github.com/nixpkgs-factory/factory/internal/closure"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/source"
 	"github.com/nixpkgs-factory/factory/internal/standin"
+	"github.com/nixpkgs-factory/factory/internal/upload/attictest"
 )
 
 // real is what the factory would have at hand after a publication: the closure
