@@ -28,7 +28,7 @@ type service struct {
 	factory *factory.Factory
 	hooks   *notify.Webhooks
 	metrics *metrics.Metrics
-	health  *metrics.Health
+	health  *daemon.Health
 }
 
 func (a *app) runDaemon(ctx context.Context, o runOptions) error {
@@ -53,7 +53,7 @@ func (a *app) runDaemon(ctx context.Context, o runOptions) error {
 	defer f.Store.Close()
 	s := &service{
 		app: a, state: f.Config.State, factory: f, hooks: hooks,
-		health: metrics.NewHealth(time.Now),
+		health: daemon.NewHealth(time.Now),
 	}
 	s.metrics = metrics.New(metrics.Options{
 		Fetched: a.moved.Fetched.Load,
@@ -76,7 +76,9 @@ func (a *app) runDaemon(ctx context.Context, o runOptions) error {
 	f.Log.Info("serving /healthz, /readyz and /metrics", "address", listener.Addr().String())
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // probes work while a stop takes its time
 	served := make(chan error, 1)
-	go func() { served <- metrics.Serve(serving, listener, metrics.Routes(s.metrics, s.health)) }()
+	go func() {
+		served <- metrics.Serve(serving, listener, metrics.Routes(s.metrics, s.health.Alive, s.health.Ready))
+	}()
 	err = daemon.Run(ctx, options)
 	stop()
 	return errors.Join(err, <-served)

@@ -1,5 +1,6 @@
 // Package daemon turns one cycle into a service: a cycle at the start, then one
-// at each time of a schedule or when something that failed is due again.
+// at each time of a schedule or when something that failed is due again; and
+// says whether it is well (Health).
 //
 // There is never more than one cycle, and none begins after a stop was asked
 // for. A cycle that is running then may finish within a grace; after that its

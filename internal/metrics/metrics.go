@@ -1,5 +1,5 @@
 // Package metrics turns what the factory does into what monitoring asks for:
-// numbers for Prometheus, and answers for probes.
+// numbers for Prometheus; and serves them, and the answers to probes, over HTTP.
 //
 // Numbers are kept per channel and not per commit, so that there are as many
 // after years as on the first day. A channel that is no longer followed leaves

@@ -9,12 +9,12 @@ import (
 )
 
 // Routes serves /healthz, /readyz and /metrics. A probe is answered by 200, or by
-// 503 with the reason.
-func Routes(m *Metrics, h *Health) http.Handler {
+// 503 with the reason that alive or ready returns.
+func Routes(m *Metrics, alive, ready func() error) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.Handler())
-	mux.Handle("GET /healthz", probe(h.Alive))
-	mux.Handle("GET /readyz", probe(h.Ready))
+	mux.Handle("GET /healthz", probe(alive))
+	mux.Handle("GET /readyz", probe(ready))
 	return mux
 }
 

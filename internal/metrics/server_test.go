@@ -8,10 +8,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+func well() error { return nil }
 
 func TestRoutes(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -19,9 +22,15 @@ func TestRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	h := NewHealth(nil)
+	var ready atomic.Bool
+	asked := func() error {
+		if ready.Load() {
+			return nil
+		}
+		return errors.New("no cycle has succeeded yet")
+	}
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, l, Routes(full(newClock()), h)) }()
+	go func() { ended <- Serve(ctx, l, Routes(full(newClock()), well, asked)) }()
 
 	ask := func(method, path string) (int, string) {
 		t.Helper()
@@ -61,8 +70,7 @@ func TestRoutes(t *testing.T) {
 			}
 		})
 	}
-	h.Begin()
-	h.End(nil)
+	ready.Store(true)
 	if status, body := ask("GET", "/readyz"); status != 200 || body != "ok\n" {
 		t.Errorf("/readyz after a cycle = %d %q", status, body)
 	}
@@ -113,7 +121,7 @@ func TestServeEndsInTime(t *testing.T) {
 		l := newPipes()
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- Serve(ctx, l, Routes(full(newClock()), NewHealth(nil))) }()
+		go func() { ended <- Serve(ctx, l, Routes(full(newClock()), well, well)) }()
 		conn := l.dial()
 		defer conn.Close()
 		if _, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
@@ -140,7 +148,7 @@ func TestServeSlowClient(t *testing.T) {
 		l := newPipes()
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- Serve(ctx, l, Routes(full(newClock()), NewHealth(nil))) }()
+		go func() { ended <- Serve(ctx, l, Routes(full(newClock()), well, well)) }()
 		conn := l.dial()
 		defer conn.Close()
 		if _, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nX-Slow: "); err != nil {
