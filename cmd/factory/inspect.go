@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -12,7 +11,6 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/image"
-	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
@@ -168,8 +166,8 @@ func facts(ref string, of interface{ Digest() (v1.Hash, error) }, said map[strin
 	if err != nil {
 		return inspection{}, err
 	}
-	if said[image.RecipeLabel] == "" {
-		return inspection{}, fmt.Errorf("the factory did not make this image: it has no annotation %s", image.RecipeLabel)
+	if err := image.Made(said); err != nil {
+		return inspection{}, err
 	}
 	result := inspection{
 		Image:   ref,
@@ -192,7 +190,7 @@ func facts(ref string, of interface{ Digest() (v1.Hash, error) }, said map[strin
 }
 
 func inspectImage(img v1.Image) (systemInspection, error) {
-	manifest, err := img.Manifest()
+	opened, err := image.Open(img)
 	if err != nil {
 		return systemInspection{}, err
 	}
@@ -200,23 +198,14 @@ func inspectImage(img v1.Image) (systemInspection, error) {
 	if err != nil {
 		return systemInspection{}, err
 	}
-	conf, err := img.ConfigFile()
-	if err != nil {
-		return systemInspection{}, err
+	labels := opened.Config.Config.Labels
+	s := systemInspection{System: labels[image.SystemLabel], Digest: digest.String(), Layers: []layerInspection{}}
+	if s.Tools, err = image.Tools(labels); err != nil {
+		return s, err
 	}
-	labels := conf.Config.Labels
-	s := systemInspection{System: labels[image.SystemLabel], Digest: digest.String(), Layers: []layerInspection{}, Tools: []image.ToolFact{}}
-	if err := json.Unmarshal([]byte(labels[image.ToolsLabel]), &s.Tools); err != nil {
-		return s, fmt.Errorf("label %s: %w", image.ToolsLabel, err)
-	}
-	for _, l := range manifest.Layers {
+	for _, l := range image.Described(opened.Manifest) {
 		s.Size += l.Size
-		s.Layers = append(s.Layers, layerInspection{
-			Digest: l.Digest.String(),
-			Size:   l.Size,
-			Key:    l.Annotations[layers.KeyAnnotation],
-			Paths:  strings.Fields(l.Annotations[layers.PathsAnnotation]),
-		})
+		s.Layers = append(s.Layers, layerInspection{Digest: l.Digest.String(), Size: l.Size, Key: l.Key, Paths: l.Paths})
 	}
 	return s, nil
 }

@@ -51,18 +51,11 @@ func Index(index v1.ImageIndex, scratch string) error {
 }
 
 func checkImage(facts map[string]string, desc v1.Descriptor, img v1.Image, scratch string) error {
-	manifest, err := img.Manifest()
+	opened, err := image.Open(img)
 	if err != nil {
 		return err
 	}
-	conf, err := img.ConfigFile()
-	if err != nil {
-		return err
-	}
-	stack, err := img.Layers()
-	if err != nil {
-		return err
-	}
+	conf := opened.Config
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	for _, label := range []string{image.ChannelLabel, image.RevisionLabel, image.RecipeLabel, image.NarHashLabel} {
@@ -73,28 +66,29 @@ func checkImage(facts map[string]string, desc v1.Descriptor, img v1.Image, scrat
 	if p := desc.Platform; p == nil || p.OS != conf.OS || p.Architecture != conf.Architecture {
 		add("the index says platform %v, the image %s/%s", p, conf.OS, conf.Architecture)
 	}
-	if len(stack) == 0 || len(stack) != len(manifest.Layers) || len(stack) != len(conf.RootFS.DiffIDs) {
-		add("%d layers, %d in the manifest, %d diffIDs", len(stack), len(manifest.Layers), len(conf.RootFS.DiffIDs))
-		return errors.Join(problems...)
+	stack, err := opened.Stack()
+	if err != nil {
+		return errors.Join(append(problems, err)...)
 	}
 	for i, layer := range stack {
-		digest, err := layer.Digest()
+		digest, err := layer.Blob.Digest()
 		if err != nil {
 			return err
 		}
-		diffID, err := layer.DiffID()
+		diffID, err := layer.Blob.DiffID()
 		if err != nil {
 			return err
 		}
-		if digest != manifest.Layers[i].Digest || diffID != conf.RootFS.DiffIDs[i] {
-			add("layer %d: digest %s and diffID %s, the manifest says %s and %s", i, digest, diffID, manifest.Layers[i].Digest, conf.RootFS.DiffIDs[i])
+		if digest != layer.Digest || diffID != layer.DiffID {
+			add("layer %d: digest %s and diffID %s, the manifest says %s and %s", i, digest, diffID, layer.Digest, layer.DiffID)
 		}
 	}
-	root, err := readRoot(stack[len(stack)-1], scratch)
+	last := len(stack) - 1
+	root, err := readRoot(stack[last].Blob, scratch)
 	if err != nil {
 		return fmt.Errorf("topmost layer: %w", err)
 	}
-	problems = append(problems, root.against(manifest.Layers[:len(stack)-1], conf.Config.Env)...)
+	problems = append(problems, root.against(stack[:last], conf.Config.Env)...)
 	return errors.Join(problems...)
 }
 
@@ -158,14 +152,13 @@ func (r *root) readDatabase(from io.Reader, scratch string) error {
 }
 
 // against holds the database against the layers below and the environment.
-func (r root) against(below []v1.Descriptor, env []string) []error {
+func (r root) against(below []image.Layer, env []string) []error {
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	seen := make(map[string]int)
-	for i, desc := range below {
-		names := strings.Fields(desc.Annotations[layers.PathsAnnotation])
-		objects := make([]nix.PathInfo, 0, len(names))
-		for _, name := range names {
+	for i, layer := range below {
+		objects := make([]nix.PathInfo, 0, len(layer.Paths))
+		for _, name := range layer.Paths {
 			seen[name]++
 			info, ok := r.objects[name]
 			if !ok {
@@ -173,8 +166,8 @@ func (r root) against(below []v1.Descriptor, env []string) []error {
 			}
 			objects = append(objects, info)
 		}
-		if key := desc.Annotations[layers.KeyAnnotation]; !slices.Contains(keys(desc.MediaType, objects), key) {
-			add("layer %d: its key %s is not that of the objects in the database", i, key)
+		if !slices.Contains(keys(layer.MediaType, objects), layer.Key) {
+			add("layer %d: its key %s is not that of the objects in the database", i, layer.Key)
 		}
 	}
 	for _, name := range sortedNames(r.objects) {

@@ -84,8 +84,8 @@ func systemsOf(base v1.ImageIndex) ([]config.System, error) {
 	if err != nil {
 		return nil, err
 	}
-	if manifest.Annotations[image.RecipeLabel] == "" {
-		return nil, fmt.Errorf("the factory did not make this image: it has no annotation %s", image.RecipeLabel)
+	if err := image.Made(manifest.Annotations); err != nil {
+		return nil, err
 	}
 	systems := make([]config.System, len(manifest.Manifests))
 	for i, desc := range manifest.Manifests {
@@ -120,15 +120,15 @@ func assemble(base v1.Image, system config.System, content Content, labels map[s
 	if err != nil {
 		return nil, err
 	}
-	conf, err := base.ConfigFile()
+	opened, err := image.Open(base)
 	if err != nil {
 		return nil, err
 	}
-	adds, err := addenda(base, conf)
+	adds, err := addenda(opened)
 	if err != nil {
 		return nil, err
 	}
-	conf = conf.DeepCopy()
+	conf := opened.Config.DeepCopy()
 	conf.RootFS.DiffIDs, conf.History = nil, nil
 	conf.Config.Entrypoint = []string{ProgramPath}
 	conf.Config.Cmd = []string{"run"}
@@ -162,16 +162,9 @@ func assemble(base v1.Image, system config.System, content Content, labels map[s
 }
 
 // addenda are the base's layers with what its manifest and history say of each.
-func addenda(base v1.Image, conf *v1.ConfigFile) ([]mutate.Addendum, error) {
-	manifest, err := base.Manifest()
-	if err != nil {
-		return nil, err
-	}
-	stack, err := base.Layers()
-	if err != nil {
-		return nil, err
-	}
-	history := slices.DeleteFunc(slices.Clone(conf.History), func(h v1.History) bool { return h.EmptyLayer })
+func addenda(base image.Opened) ([]mutate.Addendum, error) {
+	stack, manifest := base.Blobs, base.Manifest
+	history := slices.DeleteFunc(slices.Clone(base.Config.History), func(h v1.History) bool { return h.EmptyLayer })
 	if len(stack) != len(manifest.Layers) || len(stack) != len(history) {
 		return nil, fmt.Errorf("the base has %d layers, its manifest names %d and its history %d", len(stack), len(manifest.Layers), len(history))
 	}
