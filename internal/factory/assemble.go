@@ -91,7 +91,7 @@ func (b *build) pack(ctx context.Context, label string, store objects, set tools
 	listings := make(map[nix.StorePath][]string)
 	var todo int64
 	for i, objects := range groups {
-		stack[i] = b.found.layerWith(layers.Key(b.encoding(), objects), objects, list)
+		stack[i] = b.found.LayerWith(layers.Key(b.encoding(), objects), objects, list)
 		if stack[i] == nil {
 			todo += closure.Size(objects)
 		}
@@ -122,7 +122,7 @@ func (b *build) pack(ctx context.Context, label string, store objects, set tools
 	}
 	for p := range list {
 		if _, ok := listings[p]; !ok {
-			listings[p] = b.found.listing(p)
+			listings[p] = b.found.Listing(p)
 		}
 	}
 	return stack, listings, nil

@@ -17,6 +17,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/plan"
+	"github.com/nixpkgs-factory/factory/internal/reuse"
 	"github.com/nixpkgs-factory/factory/internal/source"
 	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
@@ -28,8 +29,8 @@ type build struct {
 	log   *slog.Logger
 	dir   string // of this build alone
 	nix   nixcli.Nix
-	fresh bool   // nothing is reused: what a user asked for by hand is made from nothing
-	found *found // what registries have of earlier images
+	fresh bool        // nothing is reused: what a user asked for by hand is made from nothing
+	found reuse.Index // what registries have of earlier images
 
 	tree     *source.Tree
 	sources  []nix.PathInfo // the tree's store objects
@@ -109,8 +110,10 @@ func (b *build) begin(ctx context.Context) (done func(), err error) {
 		return nil, err
 	}
 	b.dir = dir
-	var forget context.CancelFunc
-	b.found, forget = b.lookBack(ctx)
+	using, forget := context.WithCancel(ctx)
+	if !b.fresh {
+		b.found = reuse.Find(using, b.earlier(b.due), reuse.Options{Limit: b.LookBack, Lost: b.lostBlobs(), Log: b.log})
+	}
 	done = func() {
 		if b.tree != nil {
 			b.tree.Close()

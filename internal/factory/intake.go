@@ -39,7 +39,7 @@ func (b *build) takeSource(ctx context.Context) error {
 // sourceLayer returns the layer with the source, from a registry if one has it.
 func (b *build) sourceLayer(ctx context.Context) (*layers.Layer, error) {
 	key := layers.LinkedKey(b.encoding(), b.sources)
-	if layer := b.found.layer(key); layer != nil {
+	if layer := b.found.Layer(key); layer != nil {
 		b.count(layer)
 		return layer, nil
 	}

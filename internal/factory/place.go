@@ -105,18 +105,7 @@ func (p *place) read(ctx context.Context, digest string) {
 		Recipe: manifest.Annotations[image.RecipeLabel],
 	}
 	p.version = manifest.Annotations[image.ReleaseLabel]
-	p.systems = systemsOf(manifest)
-}
-
-// systemsOf returns the systems that an index has images for.
-func systemsOf(manifest *v1.IndexManifest) []string {
-	var names []string
-	for _, desc := range manifest.Manifests {
-		if name := desc.Annotations[image.SystemLabel]; name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
+	p.systems = image.SystemNames(manifest)
 }
 
 // published lists what is there.
@@ -128,4 +117,13 @@ func (d due) published() []Published {
 		}
 	}
 	return list
+}
+
+// lostBlobs are those that a registry is known to have lost.
+func (d due) lostBlobs() []v1.Hash {
+	var lost []v1.Hash
+	for _, p := range d.places {
+		lost = append(lost, p.lost...)
+	}
+	return lost
 }

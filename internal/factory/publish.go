@@ -48,7 +48,7 @@ func (f *Factory) publish(ctx context.Context, d *due, index v1.ImageIndex, lack
 	made := place{
 		state:   plan.Published{Found: true, Digest: digest.String(), Rev: d.commit.Rev, Recipe: d.recipe},
 		version: manifest.Annotations[image.ReleaseLabel],
-		systems: systemsOf(manifest),
+		systems: image.SystemNames(manifest),
 		lacks:   lacks,
 		checked: f.Now(), // the push has asked for everything
 	}
