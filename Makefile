@@ -8,7 +8,7 @@ help: ## show this list
 build: ## build bin/factory
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/factory
 
-demo: ## run the main job for real, against a stand-in upstream (KEEP=1 keeps the registry up)
+demo: ## run the main job for real, against a stand-in upstream (KEEP=1 keeps it and the registry up)
 	@KEEP=$(KEEP) scripts/demo
 
 test: ## set up and pass the whole suite

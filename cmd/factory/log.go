@@ -36,6 +36,9 @@ func (a *app) logger() *slog.Logger {
 		case slog.TimeKey:
 			return slog.String(slog.TimeKey, attr.Value.Time().UTC().Format(time.TimeOnly))
 		case "rev":
+			if attr.Value.String() == "" { // the head could not be asked for
+				return slog.Attr{}
+			}
 			return slog.String("rev", short(attr.Value.String()))
 		}
 		return attr

@@ -150,6 +150,13 @@ func TestLog(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
+	var file bytes.Buffer
+	toFile := (&app{stderr: &file, env: func(string) string { return "" }, logFormat: logText}).logger()
+	toFile.Info("a", "channel", "c", "rev", "")
+	toFile.Info("b", "rev", rev)
+	if got := regexp.MustCompile(`time=\S+ `).ReplaceAllString(file.String(), ""); got != "level=INFO msg=a channel=c\nlevel=INFO msg=b rev=012345678901\n" {
+		t.Errorf("in a file: %q", got)
+	}
 	log := (&app{stderr: new(claims), env: func(string) string { return "dumb" }, logFormat: logText}).logger()
 	if !log.Handler().Enabled(t.Context(), slog.LevelInfo) || log.Handler().Enabled(t.Context(), slog.LevelDebug) {
 		t.Error("details are shown unasked, or nothing is")
