@@ -110,6 +110,9 @@ func Parse(data []byte) (Toolset, error) {
 	if len(set.Tools) == 0 {
 		return Toolset{}, errors.New("no tools")
 	}
+	if len(set.Tools) > maxTools {
+		return Toolset{}, fmt.Errorf("%d tools, more than %d", len(set.Tools), maxTools)
+	}
 	for i, t := range set.Tools {
 		if t.Attr == "" || t.Path.IsZero() {
 			return Toolset{}, fmt.Errorf("tools[%d]: want attr and path", i)
@@ -117,6 +120,10 @@ func Parse(data []byte) (Toolset, error) {
 	}
 	return set, nil
 }
+
+// maxTools bounds how many there are: caches are asked for all of them at once,
+// and the tree has a say in the number.
+const maxTools = 1000
 
 // Roots returns the store paths that the image needs: the tools' and those in
 // the environment, files and links, except the paths in without (the source,

@@ -55,6 +55,7 @@ func TestParse(t *testing.T) {
 	for name, text := range map[string]string{
 		"no tools":       `{"tools": []}`,
 		"unknown key":    `{"tools": [{"attr": "nix", "path": "` + path + `"}], "environment": {}}`,
+		"too many tools": `{"tools": [` + strings.Repeat(`{"attr": "nix", "path": "`+path+`"},`, maxTools) + `{"attr": "nix", "path": "` + path + `"}]}`,
 		"no path":        `{"tools": [{"attr": "nix"}]}`,
 		"bad path":       `{"tools": [{"attr": "nix", "path": "/nix/store/short-nix"}]}`,
 		"cut off":        `{"tools": [{"attr": "nix", "path": "` + path + `"}`,
