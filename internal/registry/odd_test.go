@@ -346,3 +346,33 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// What is asked for by its digest is that, or an error: a registry may be wrong.
+func TestAnotherDigest(t *testing.T) {
+	other := "sha256:" + strings.Repeat("0", 64)
+	odd := &registrytest.Odd{After: func(r *http.Request, h http.Header, status int) int {
+		if is(r, "HEAD", byDigest) {
+			h.Set("Docker-Content-Digest", other)
+		}
+		return status
+	}}
+	r := openAt(t, odd.Serve(t)+"/org/a", Options{})
+	if err := r.Push(t.Context(), randomIndex(t)); err == nil || !strings.Contains(err.Error(), "the registry answers with "+other) {
+		t.Errorf("Push() = %v", err)
+	}
+	index := randomIndex(t)
+	if got, err := r.Digest(t.Context(), digestOf(t, index).String()); err == nil {
+		t.Errorf("Digest() = %v of what is not there", got)
+	}
+	odd.After = nil
+	if err := r.Push(t.Context(), index); err != nil {
+		t.Fatal(err)
+	}
+	odd.After = func(r *http.Request, h http.Header, status int) int {
+		h.Set("Docker-Content-Digest", other)
+		return status
+	}
+	if got, err := r.Digest(t.Context(), digestOf(t, index).String()); err == nil {
+		t.Errorf("Digest() = %v of %v", got, digestOf(t, index))
+	}
+}
