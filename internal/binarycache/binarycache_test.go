@@ -20,6 +20,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 func parsePath(t testing.TB, base string) nix.StorePath {
@@ -41,15 +42,15 @@ func parseKey(t testing.TB, text string) nix.PublicKey {
 }
 
 var (
-	signer   = nix.NewSecretKey("test-1", [32]byte{1})
-	stranger = nix.NewSecretKey("stranger-1", [32]byte{2})
-	forger   = nix.NewSecretKey("test-1", [32]byte{3}) // another key under the name of signer
+	signer   = nixtest.NewSecretKey("test-1", [32]byte{1})
+	stranger = nixtest.NewSecretKey("stranger-1", [32]byte{2})
+	forger   = nixtest.NewSecretKey("test-1", [32]byte{3}) // another key under the name of signer
 )
 
 const helloBase = "gl8flrc8qca6dl5brvg4l03c1bqvkkwx-hello-2.12"
 
 // narOf returns the signed info of a path with the given NAR, uncompressed.
-func narOf(t testing.TB, base string, nar []byte, keys ...nix.SecretKey) nix.NARInfo {
+func narOf(t testing.TB, base string, nar []byte, keys ...nixtest.SecretKey) nix.NARInfo {
 	t.Helper()
 	info := nix.NARInfo{URL: "nar/x.nar", Compression: "none"}
 	info.Path = parsePath(t, base)
@@ -115,7 +116,7 @@ func (s *server) count(path string) int {
 	return s.counts[path]
 }
 
-func (s *server) trusting(keys ...nix.SecretKey) Substituter {
+func (s *server) trusting(keys ...nixtest.SecretKey) Substituter {
 	sub := Substituter{URL: s.url}
 	for _, key := range keys {
 		sub.Keys = append(sub.Keys, key.Public())

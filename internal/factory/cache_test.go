@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 // once breaks the first answer to a path: send gets what the answer would be.
@@ -99,7 +99,7 @@ func below(t *testing.T, img v1.Image) []v1.Hash {
 // that only the second one has is taken from there.
 func TestSeveralCaches(t *testing.T) {
 	t.Parallel()
-	other := nix.NewSecretKey("other-1", [32]byte{2})
+	other := nixtest.NewSecretKey("other-1", [32]byte{2})
 	for name, send := range map[string]http.HandlerFunc{
 		"empty":         http.NotFound,
 		"not for us":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },

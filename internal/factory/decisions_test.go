@@ -15,6 +15,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/factory"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
@@ -241,7 +242,7 @@ func TestKeysAreInTheRecipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	subs := f.Config.Substituters
-	f.Config.Substituters = append(subs[:len(subs):len(subs)], config.Substituter{URL: subs[0].URL, Keys: []nix.PublicKey{nix.NewSecretKey("other-1", [32]byte{2}).Public()}})
+	f.Config.Substituters = append(subs[:len(subs):len(subs)], config.Substituter{URL: subs[0].URL, Keys: []nix.PublicKey{nixtest.NewSecretKey("other-1", [32]byte{2}).Public()}})
 	after, err := f.Recipe(f.Config.Channels[0])
 	if err != nil || before == after {
 		t.Errorf("with another trusted key the recipe is %s, %v, want another one than %s", after, err, before)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 // victim is the one store object in the release channel's next image that no
@@ -16,7 +17,7 @@ type victim struct {
 	*world
 	path nix.StorePath
 	info nix.NARInfo
-	key  nix.SecretKey
+	key  nixtest.SecretKey
 }
 
 func newVictim(t testing.TB, s settings) *victim {
@@ -27,7 +28,7 @@ func newVictim(t testing.TB, s settings) *victim {
 	if v.path, err = nix.ParseStorePath(v.fixture.Outputs(rev, or(s.systems, foreign))["jq"][0]); err != nil {
 		t.Fatal(err)
 	}
-	if v.key, err = nix.ParseSecretKey(v.fixture.SecretKey()); err != nil {
+	if v.key, err = nixtest.ParseSecretKey(v.fixture.SecretKey()); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(v.fixture.CacheFolder(), v.path.Digest()+".narinfo"))
@@ -56,7 +57,7 @@ func (v *victim) narinfo() string { return v.path.Digest() + ".narinfo" }
 // TestBadNarinfos: the image is not published, and the error names the path and the cache.
 func TestBadNarinfos(t *testing.T) {
 	t.Parallel()
-	stranger := nix.NewSecretKey("cache.standin-1", [32]byte{1})
+	stranger := nixtest.NewSecretKey("cache.standin-1", [32]byte{1})
 	v := newVictim(t, settings{})
 	status := func(code int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }

@@ -55,49 +55,6 @@ func (k PublicKey) verifies(message []byte, sig Signature) bool {
 	return sig.Name == k.name && ed25519.Verify(k.key[:], message, sig.Data[:])
 }
 
-// SecretKey signs store objects.
-type SecretKey struct {
-	name string
-	key  ed25519.PrivateKey
-}
-
-// ParseSecretKey reads "name:base64", the content of a file
-// written by nix-store --generate-binary-cache-key. Errors do not repeat the key.
-func ParseSecretKey(s string) (SecretKey, error) {
-	name, data, err := parseNamed(s, ed25519.PrivateKeySize)
-	if err != nil {
-		return SecretKey{}, fmt.Errorf("secret key: %w", err)
-	}
-	key := ed25519.NewKeyFromSeed(data[:ed25519.SeedSize])
-	if !key.Equal(ed25519.PrivateKey(data)) {
-		return SecretKey{}, fmt.Errorf("secret key %q: its two halves do not belong together", name)
-	}
-	return SecretKey{name, key}, nil
-}
-
-// NewSecretKey makes the key that follows from a seed.
-// The name must be one that ParseSecretKey would accept; anything else panics.
-func NewSecretKey(name string, seed [ed25519.SeedSize]byte) SecretKey {
-	if err := checkKeyName(name); err != nil {
-		panic("nix: " + err.Error())
-	}
-	return SecretKey{name, ed25519.NewKeyFromSeed(seed[:])}
-}
-
-// Sign signs what a PathInfo says of path, hash, size and references.
-func (k SecretKey) Sign(info PathInfo) Signature {
-	data := ed25519.Sign(k.key, info.Fingerprint())
-	return Signature{k.name, [ed25519.SignatureSize]byte(data)}
-}
-
-// Public returns the key that verifies what k signs.
-func (k SecretKey) Public() PublicKey {
-	return PublicKey{k.name, [ed25519.PublicKeySize]byte(k.key[ed25519.SeedSize:])}
-}
-
-// String returns the secret itself, as ParseSecretKey reads it. It belongs in a file, never in a log.
-func (k SecretKey) String() string { return formatNamed(k.name, k.key) }
-
 // parseNamed splits "name:base64". Its errors never repeat the data, which may be a secret.
 func parseNamed(s string, size int) (name string, data []byte, err error) {
 	name, text, ok := strings.Cut(s, ":")

@@ -12,7 +12,7 @@ func TestVerified(t *testing.T) {
 		t.Fatal(err)
 	}
 	info := PathInfo{Path: path, NarHash: Hash{1}, NarSize: 1}
-	known, unknown, namesake := NewSecretKey("known-1", [32]byte{1}), NewSecretKey("unknown-1", [32]byte{2}), NewSecretKey("known-1", [32]byte{3})
+	known, unknown, namesake := newSecret("known-1", [32]byte{1}), newSecret("unknown-1", [32]byte{2}), newSecret("known-1", [32]byte{3})
 	good := known.Sign(info)
 	info.Sigs = []Signature{unknown.Sign(info), namesake.Sign(info), good}
 	if diff := cmp.Diff([]Signature{good}, info.Verified([]PublicKey{known.Public()})); diff != "" {

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/nix/nar"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 // store is a folder that Nix takes for the root of a file system with a store.
@@ -77,7 +77,7 @@ func (s store) info(t *testing.T, path nix.StorePath, refs ...nix.StorePath) nix
 	t.Helper()
 	hash := sha256.New()
 	var size counter
-	if err := nar.WritePath(io.MultiWriter(hash, &size), s.root+path.String()); err != nil {
+	if err := nixtest.WritePath(io.MultiWriter(hash, &size), s.root+path.String()); err != nil {
 		t.Fatal(err)
 	}
 	return nix.PathInfo{Path: path, NarHash: nix.Hash(hash.Sum(nil)), NarSize: int64(size), References: refs}
@@ -227,7 +227,7 @@ func TestNixSignatures(t *testing.T) {
 	first, second := keys()
 	s.run(t, "nix", "store", "verify", "--all", "--option", "trusted-public-keys", first.Public().String())
 	s.run(t, "nix", "store", "verify", "--all", "--option", "trusted-public-keys", second.Public().String())
-	stranger := nix.NewSecretKey("key-2", [32]byte{3}).Public().String()
+	stranger := nixtest.NewSecretKey("key-2", [32]byte{3}).Public().String()
 	if _, err := s.try("nix", "store", "verify", "--all", "--option", "trusted-public-keys", stranger); err == nil || !strings.Contains(err.Error(), "app-1") {
 		t.Errorf("with another key: %v, want an error about app-1", err)
 	}

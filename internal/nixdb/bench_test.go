@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 // BenchmarkWrite writes as many objects as a large image has, with eight references each.
 func BenchmarkWrite(b *testing.B) {
-	key := nix.NewSecretKey("key-1", [32]byte{1})
+	key := nixtest.NewSecretKey("key-1", [32]byte{1})
 	var infos []nix.PathInfo
 	for i := range 500 {
 		hash := nix.Hash(sha256.Sum256(fmt.Append(nil, i)))

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 func mustPath(t testing.TB, base string) nix.StorePath {
@@ -29,8 +30,8 @@ func mustPath(t testing.TB, base string) nix.StorePath {
 }
 
 // keys returns two keys with names in bytewise order.
-func keys() (nix.SecretKey, nix.SecretKey) {
-	return nix.NewSecretKey("Key-1", [32]byte{1}), nix.NewSecretKey("key-2", [32]byte{2})
+func keys() (nixtest.SecretKey, nixtest.SecretKey) {
+	return nixtest.NewSecretKey("Key-1", [32]byte{1}), nixtest.NewSecretKey("key-2", [32]byte{2})
 }
 
 // sample is a closed set of objects, sorted, in which every field takes every kind of value.

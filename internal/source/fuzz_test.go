@@ -9,6 +9,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 // FuzzRead gives arbitrary tar streams to the reader. What it accepts must be a NAR in the eyes of a strict reader,
@@ -56,7 +57,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatal(err)
 		}
 		h := sha256.New()
-		if err := nar.WritePath(h, dir); err != nil {
+		if err := nixtest.WritePath(h, dir); err != nil {
 			t.Fatal(err)
 		}
 		if got := nix.Hash(h.Sum(nil)); got != tree.NarHash {

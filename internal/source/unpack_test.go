@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/nix/nar"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 // modes returns the modes of all files below dir, and targets of links.
@@ -61,7 +61,7 @@ func TestUnpack(t *testing.T) {
 			t.Errorf("umask %03o:\n%s", umask, diff)
 		}
 		h := sha256.New()
-		if err := nar.WritePath(h, tmp); err != nil {
+		if err := nixtest.WritePath(h, tmp); err != nil {
 			t.Fatal(err)
 		}
 		if got := nix.Hash(h.Sum(nil)); got != tree.NarHash {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 	"github.com/nixpkgs-factory/factory/internal/upload/attictest"
 )
 
@@ -151,7 +152,7 @@ func TestAtticPreamble(t *testing.T) {
 
 // A key's name may have letters that no header can carry.
 func TestAtticForeignLetters(t *testing.T) {
-	key := nix.NewSecretKey("schlüssel-1", [32]byte{7})
+	key := nixtest.NewSecretKey("schlüssel-1", [32]byte{7})
 	s := startAttic(t, attictest.Options{Keys: []nix.PublicKey{key.Public()}})
 	shelf := newShelf()
 	info := shelf.add(t, "x", "x")

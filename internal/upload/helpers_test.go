@@ -16,11 +16,12 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 	"github.com/nixpkgs-factory/factory/internal/upload/attictest"
 )
 
 // upstream signs what stands for the objects of cache.nixos.org.
-var upstream = nix.NewSecretKey("cache.nixos.org-1", [32]byte{1})
+var upstream = nixtest.NewSecretKey("cache.nixos.org-1", [32]byte{1})
 
 // shelf holds store objects in memory. It counts what is open.
 type shelf struct {

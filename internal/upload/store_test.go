@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 // nothing fails the test if a folder is not empty.
@@ -35,7 +36,7 @@ func nothing(t *testing.T, dir string) {
 // keyFile makes a key for Nix to sign with, and returns it as a setting of a store URL.
 func keyFile(t *testing.T) (setting string, key nix.PublicKey) {
 	t.Helper()
-	secret := nix.NewSecretKey("factory-1", [32]byte{5})
+	secret := nixtest.NewSecretKey("factory-1", [32]byte{5})
 	file := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(file, []byte(secret.String()), 0o600); err != nil {
 		t.Fatal(err)

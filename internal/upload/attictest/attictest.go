@@ -20,6 +20,7 @@ import (
 	"sync"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
 // Options of a Server. The zero value does.
@@ -44,7 +45,7 @@ type Server struct {
 	options Options
 	dir     string
 	http    *httptest.Server
-	key     nix.SecretKey // signs what the cache has
+	key     nixtest.SecretKey // signs what the cache has
 	jwtKey  []byte
 
 	mu       sync.Mutex
@@ -79,7 +80,7 @@ func Start(o Options) (*Server, error) {
 	}
 	var seed [32]byte
 	rand.Read(seed[:])
-	s.key = nix.NewSecretKey(o.Cache, seed)
+	s.key = nixtest.NewSecretKey(o.Cache, seed)
 	s.http = httptest.NewUnstartedServer(s)
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.http.Start()

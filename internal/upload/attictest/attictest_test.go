@@ -14,9 +14,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nixtest"
 )
 
-var signer = nix.NewSecretKey("cache.nixos.org-1", [32]byte{3})
+var signer = nixtest.NewSecretKey("cache.nixos.org-1", [32]byte{3})
 
 func start(t *testing.T, o Options) *Server {
 	t.Helper()
@@ -83,7 +84,7 @@ func encode(t *testing.T, v any) string {
 
 func TestUpload(t *testing.T) {
 	info, content, said := thing(t)
-	wrong := nix.NewSecretKey("cache.nixos.org-1", [32]byte{4}).Sign(info)
+	wrong := nixtest.NewSecretKey("cache.nixos.org-1", [32]byte{4}).Sign(info)
 	tests := []struct {
 		name   string
 		change map[string]any
