@@ -100,7 +100,7 @@ func (s *service) options(c config.Config) (daemon.Options, error) {
 	for _, ch := range c.Channels {
 		names = append(names, ch.Name)
 	}
-	s.factory.Patient, s.factory.LogFailures = true, true
+	s.factory.LogFailures = true
 	s.metrics.Channels(names)
 	s.health.Bounds(o.Freshness(time.Now()), o.Limit)
 	return o, nil
@@ -132,7 +132,7 @@ func (s *service) reload() (daemon.Options, error) {
 func (s *service) cycle(ctx context.Context) (time.Time, error) {
 	s.health.Begin()
 	start := time.Now()
-	results, err := s.factory.Cycle(ctx, daemon.Stopping(ctx))
+	results, err := s.factory.Cycle(ctx, factory.Options{Patient: true, Stop: daemon.Stopping(ctx)})
 	cut := cutOff(ctx)
 	if cut != nil {
 		err = cut

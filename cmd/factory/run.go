@@ -77,11 +77,10 @@ func (a *app) runOnce(ctx context.Context, o runOptions) error {
 		return err
 	}
 	defer f.Store.Close()
-	f.NoBuild = o.noBuild
 	a.doing = asking
 	limited, free := daemon.WithLimit(ctx, f.Config.Limit)
 	defer free()
-	results, err := f.Cycle(limited, nil)
+	results, err := f.Cycle(limited, factory.Options{NoBuild: o.noBuild})
 	cut := cutOff(limited)
 	if err != nil {
 		return cmp.Or(cut, err)

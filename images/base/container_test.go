@@ -92,7 +92,7 @@ func publish(t *testing.T) published {
 	t.Cleanup(server.Close)
 	dir := t.TempDir()
 	f := newFactory(t, server, dir)
-	results, err := f.Cycle(t.Context(), nil)
+	results, err := f.Cycle(t.Context(), factory.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/nixpkgs-factory/factory/internal/factory"
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
 )
 
@@ -186,7 +187,7 @@ func TestLookingBackIsBounded(t *testing.T) {
 	f := w.open()
 	defer f.Store.Close()
 	f.LookBack = 100 * time.Millisecond
-	results, err := f.Cycle(t.Context(), nil)
+	results, err := f.Cycle(t.Context(), factory.Options{})
 	if err != nil || results[0].Err != nil || results[0].Stats.ReusedLayers != 0 {
 		t.Fatalf("Cycle = %+v, %v, want an image with no layer reused", results, err)
 	}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/source"
 	"github.com/nixpkgs-factory/factory/internal/upload"
 )
 
@@ -27,48 +27,47 @@ type contents struct {
 
 // fillCaches pushes to the configured binary caches. The images are published
 // by now: a cache that fails is reported and fails nothing.
-func (b *build) fillCaches(ctx context.Context) {
-	if len(b.Caches) == 0 {
+func (f *Factory) fillCaches(ctx context.Context, src nixpkgs, s stacks, log *slog.Logger) {
+	if len(f.Caches) == 0 {
 		return
 	}
-	all := made{from: make(map[nix.StorePath]objects), tree: b.tree, sources: b.sources}
+	all := made{from: make(map[nix.StorePath]objects), src: src}
 	infos := make(map[nix.StorePath]nix.PathInfo)
-	for _, c := range b.full {
-		for _, info := range c.closure {
+	for _, one := range s.each {
+		for _, info := range one.contents.closure {
 			infos[info.Path] = info
-			all.from[info.Path] = c.objects
+			all.from[info.Path] = one.contents.objects
 		}
 	}
-	for _, info := range b.sources {
+	for _, info := range src.objects {
 		infos[info.Path] = info
 	}
 	list := slices.SortedFunc(maps.Values(infos), func(x, y nix.PathInfo) int { return x.Path.Compare(y.Path) })
-	for _, cache := range b.Caches {
+	for _, cache := range f.Caches {
 		report, err := cache.Push(ctx, list, all)
 		var passed *upload.NotPushed
 		switch {
 		case errors.As(err, &passed):
-			b.log.Warn("binary cache passed over", "cache", cache.Name(), "reason", passed.Reason)
+			log.Warn("binary cache passed over", "cache", cache.Name(), "reason", passed.Reason)
 		case err != nil:
-			b.log.Error("published, but a binary cache was not filled", "cache", cache.Name(), "error", err)
+			log.Error("published, but a binary cache was not filled", "cache", cache.Name(), "error", err)
 		default:
-			b.log.Info("binary cache filled", "cache", cache.Name(), "pushed", report.Pushed, "present", report.Present, "upstream", report.Upstream, "bytes", report.Bytes)
+			log.Info("binary cache filled", "cache", cache.Name(), "pushed", report.Pushed, "present", report.Present, "upstream", report.Upstream, "bytes", report.Bytes)
 		}
 	}
 }
 
 // made opens the NARs of everything in an image.
 type made struct {
-	from    map[nix.StorePath]objects
-	tree    *source.Tree
-	sources []nix.PathInfo
+	from map[nix.StorePath]objects
+	src  nixpkgs
 }
 
 // NAR implements layers.NARs. The source's NAR is written from its tree.
 func (m made) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error) {
-	isSource := slices.ContainsFunc(m.sources, func(s nix.PathInfo) bool { return s.Path == info.Path })
+	isSource := slices.ContainsFunc(m.src.objects, func(s nix.PathInfo) bool { return s.Path == info.Path })
 	if !isSource {
 		return m.from[info.Path].NAR(ctx, info)
 	}
-	return upload.Written(m.tree.WriteNAR), nil
+	return upload.Written(m.src.tree.WriteNAR), nil
 }

@@ -4,29 +4,37 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nixdb"
-	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
+	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
-// open prepares what a channel needs that depends on no commit.
-func (f *Factory) open(ch config.Channel) (due, error) {
-	d := due{channel: ch}
+// subject is a channel and what it takes to publish it that depends on no commit.
+type subject struct {
+	channel      config.Channel
+	recipe       string
+	repositories []registry.Repository // one in each destination
+}
+
+func (f *Factory) subject(ch config.Channel) (subject, error) {
+	s := subject{channel: ch}
 	var err error
-	if d.recipe, err = f.Recipe(ch); err != nil {
-		return d, fmt.Errorf("recipe: %w", err)
+	if s.recipe, err = f.Recipe(ch); err != nil {
+		return s, fmt.Errorf("recipe: %w", err)
 	}
 	for _, dest := range f.Config.Publish {
 		repo, err := f.Repository(dest, ch.Name)
 		if err != nil {
-			return d, fmt.Errorf("publish to %s: %w", dest.To, err)
+			return s, fmt.Errorf("publish to %s: %w", dest.To, err)
 		}
-		d.places = append(d.places, place{repo: repo})
+		s.repositories = append(s.repositories, repo)
 	}
-	return d, nil
+	return s, nil
 }
 
 // Recipe returns the recipe that a channel's images are made by.
@@ -89,41 +97,37 @@ func (f *Factory) Channel(name string) (config.Channel, error) {
 	return config.Channel{}, &UnknownChannelError{name, known}
 }
 
-// requested makes the job that a user asks for by hand.
-func (f *Factory) requested(ctx context.Context, channel, rev string) (due, error) {
-	d, err := f.at(ctx, channel, rev)
-	if err != nil {
-		return due{}, err
-	}
-	d.byHand = true
-	asked := f.ask(ctx, &d)
-	d.job = plan.Request(asked, d.isHead)
-	return d, nil
+// revision is a commit of a channel, to have an image of.
+type revision struct {
+	subject
+	commit heads.Commit
+	since  time.Time // when the channel came to its head, for a head
+	isHead bool
+	byHand bool // somebody asks for it, whatever a cycle would do
 }
 
-// at prepares the job for a commit of a channel, its head if rev is empty.
-func (f *Factory) at(ctx context.Context, channel, rev string) (due, error) {
+// revision returns a commit of a channel, its head if rev is empty.
+func (f *Factory) revision(ctx context.Context, channel, rev string) (revision, error) {
 	ch, err := f.Channel(channel)
 	if err != nil {
-		return due{}, err
+		return revision{}, err
 	}
-	d, err := f.open(ch)
+	s, err := f.subject(ch)
 	if err != nil {
-		return due{}, err
+		return revision{}, err
 	}
 	head, err := f.Heads.Head(ctx, channel)
 	if err != nil {
-		return due{}, fmt.Errorf("head: %w", err)
+		return revision{}, fmt.Errorf("head: %w", err)
 	}
-	d.commit = head.Commit
+	commit := head.Commit
 	if rev != "" && rev != head.Rev {
-		if d.commit, err = f.Heads.Commit(ctx, rev); err != nil {
-			return due{}, err
+		if commit, err = f.Heads.Commit(ctx, rev); err != nil {
+			return revision{}, err
 		}
 	}
-	if err := plausible(d.commit, f.Now()); err != nil {
-		return due{}, err
+	if err := plausible(commit, f.Now()); err != nil {
+		return revision{}, err
 	}
-	d.isHead = d.commit.Rev == head.Rev
-	return d, nil
+	return revision{subject: s, commit: commit, isHead: commit.Rev == head.Rev}, nil
 }

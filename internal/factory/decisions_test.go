@@ -135,7 +135,7 @@ func TestPartThatLacksASystem(t *testing.T) {
 	there()
 	f := w.open()
 	defer f.Store.Close()
-	if jobs, err := f.Plan(t.Context()); err != nil || jobs[0].Reason != plan.SystemCame {
+	if jobs, err := f.Plan(t.Context(), factory.Options{}); err != nil || jobs[0].Reason != plan.SystemCame {
 		t.Errorf("Plan = %+v, %v, want %s", jobs, err, plan.SystemCame)
 	}
 }
@@ -221,7 +221,7 @@ func TestChannelThatCannotBeOpened(t *testing.T) {
 		}
 		return open(dest, channel)
 	}
-	results, err := f.Cycle(t.Context(), nil)
+	results, err := f.Cycle(t.Context(), factory.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

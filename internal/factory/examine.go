@@ -19,57 +19,56 @@ const recheck = 24 * time.Hour
 // examine finds out whether the image of a head, or one that somebody asks for
 // by hand, can be pulled if the present recipe made it, and whether it could
 // have more systems by now.
-func (f *Factory) examine(ctx context.Context, p *place, d *due) {
-	if p.state.Err != nil || !p.state.Found {
-		return
+func (f *Factory) examine(ctx context.Context, r revision, t target) target {
+	if t.state.Err != nil || !t.state.Found {
+		return t
 	}
-	kept, err := f.Store.Kept(p.image)
+	kept, err := f.Store.Kept(t.ref)
 	if err != nil {
-		p.state.Err = err
-		return
+		t.state.Err = err
+		return t
 	}
-	p.state.Kept = kept != nil && kept.Recipe == d.recipe && kept.Digest != p.state.Digest
-	if p.state.Kept || p.state.Recipe != d.recipe {
-		return // it is made anew, or cannot be
+	t.state.Kept = kept != nil && kept.Recipe == r.recipe && kept.Digest != t.state.Digest
+	if t.state.Kept || t.state.Recipe != r.recipe {
+		return t // it is made anew, or cannot be
 	}
-	if d.byHand || f.Now().Sub(p.checked) >= recheck {
-		if err := f.checkBelow(ctx, p); err != nil {
-			p.state.Err = fmt.Errorf("%s: %w", p.image, err)
-			return
+	if r.byHand || f.Now().Sub(t.checked) >= recheck {
+		lost, err := missing(ctx, t)
+		if err != nil {
+			t.state.Err = fmt.Errorf("%s: %w", t.ref, err)
+			return t
+		}
+		if t.lost = lost; len(lost) == 0 {
+			t.checked = f.Now()
+		} else {
+			t.state.Incomplete = true
+			f.Log.Warn("the image cannot be pulled: the registry has lost a part of it", "image", t.ref, "lost", len(lost), "first", lost[0].String())
 		}
 	}
-	p.state.Arrived = d.isHead && f.arrived(ctx, p, d)
+	t.state.Arrived = r.isHead && f.arrived(ctx, r, t)
+	return t
 }
 
-// checkBelow asks for all that an image consists of.
-func (f *Factory) checkBelow(ctx context.Context, p *place) error {
-	digest, err := v1.NewHash(p.state.Digest)
+// missing asks for all that an image consists of.
+func missing(ctx context.Context, t target) ([]v1.Hash, error) {
+	digest, err := v1.NewHash(t.state.Digest)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if p.lost, err = p.repo.Missing(ctx, digest); err != nil {
-		return err
-	}
-	if len(p.lost) == 0 {
-		p.checked = f.Now()
-		return nil
-	}
-	p.state.Incomplete = true
-	f.Log.Warn("the image cannot be pulled: the registry has lost a part of it", "image", p.image, "lost", len(p.lost), "first", p.lost[0].String())
-	return nil
+	return t.repo.Missing(ctx, digest)
 }
 
 // arrived tells whether a system that the image was made without may be had
 // now. What its image waits for is on record and costs a question; where it is
 // not, the image is made again to find out, a day after it was first seen.
-func (f *Factory) arrived(ctx context.Context, p *place, d *due) bool {
-	for _, system := range d.channel.Optional {
-		if slices.Contains(p.systems, system.Nix) {
+func (f *Factory) arrived(ctx context.Context, r revision, t target) bool {
+	for _, system := range r.channel.Optional {
+		if slices.Contains(t.systems, system.Nix) {
 			continue
 		}
-		base, known := p.lacks[system.Nix]
+		base, known := t.lacks[system.Nix]
 		if !known {
-			if p.recorded != nil && p.recorded.Digest == p.state.Digest && f.Now().Sub(p.recorded.Time) >= recheck {
+			if t.recorded != nil && t.recorded.Digest == t.state.Digest && f.Now().Sub(t.recorded.Time) >= recheck {
 				return true
 			}
 			continue

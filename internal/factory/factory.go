@@ -46,17 +46,9 @@ type Factory struct {
 	Dir       string // for unfinished work; what is below it may be deleted
 	ConfigDir string // where commands of the configuration run
 
-	// NoBuild leaves what is due for others to build: a cycle only puts right
-	// tags and the record of what is up to date.
-	NoBuild bool
-
 	// LookBack bounds the time in which a build looks for layers that it need
 	// not make. 0: 20 seconds.
 	LookBack time.Duration
-
-	// Patient keeps channels that failed from being tried before their next
-	// try is due.
-	Patient bool
 
 	// LogFailures has the failure of a job logged, too: for those who do not
 	// look at results.
@@ -106,29 +98,42 @@ type Stats struct {
 	Pushed       int64 // bytes to registries
 }
 
+// Options are what one cycle does in another way than others.
+type Options struct {
+	// NoBuild leaves what is due for others to build: the cycle only puts right
+	// tags and the record of what is up to date.
+	NoBuild bool
+
+	// Patient keeps channels that failed from being tried before their next
+	// try is due.
+	Patient bool
+
+	// Stop keeps any more jobs from being begun once it is closed; it may be nil.
+	Stop <-chan struct{}
+}
+
 // Cycle looks at every channel once and publishes what is due. Every channel
 // has a result, in the order of the configuration; a failure is in its result.
-// No job is begun once stop is closed; stop may be nil.
-func (f *Factory) Cycle(ctx context.Context, stop <-chan struct{}) ([]Result, error) {
+func (f *Factory) Cycle(ctx context.Context, o Options) ([]Result, error) {
 	f.Cache.Forget()
 	if err := workdir.Sweep(ctx, f.Dir); err != nil && ctx.Err() == nil {
 		f.Log.Warn("what killed builds left behind is not removed", "error", err)
 	}
-	due, err := f.survey(ctx)
+	jobs, err := f.survey(ctx, o.Patient)
 	if err != nil {
 		return nil, err
 	}
 	var results []Result
-	for _, d := range due {
+	for _, j := range jobs {
 		select {
-		case <-stop:
+		case <-o.Stop:
 			return results, nil
 		default:
 		}
 		if ctx.Err() != nil {
 			return results, nil
 		}
-		if result := f.carryOut(ctx, d); !d.quiet || result.Err != nil {
+		if result := f.carryOut(ctx, j, o.NoBuild); !j.quiet || result.Err != nil {
 			results = append(results, result)
 		}
 	}
@@ -136,69 +141,76 @@ func (f *Factory) Cycle(ctx context.Context, stop <-chan struct{}) ([]Result, er
 }
 
 // Plan returns what Cycle would do.
-func (f *Factory) Plan(ctx context.Context) ([]plan.Job, error) {
-	due, err := f.survey(ctx)
+func (f *Factory) Plan(ctx context.Context, o Options) ([]plan.Job, error) {
+	jobs, err := f.survey(ctx, o.Patient)
 	if err != nil {
 		return nil, err
 	}
-	jobs := []plan.Job{}
-	for _, d := range due {
-		if !d.quiet {
-			f.foresee(ctx, &d)
-			jobs = append(jobs, d.job)
+	list := []plan.Job{}
+	for _, j := range jobs {
+		if j.quiet {
+			continue
 		}
+		planned := j.plan
+		if planned.Err == nil {
+			planned.Tags, planned.Err = f.tagsToSet(ctx, j)
+		}
+		list = append(list, planned)
 	}
-	return jobs, nil
+	return list, nil
 }
 
 // Rebuild builds and publishes a channel's image whatever the plan says: of
 // its head, or of the commit rev. Moving tags move only if that is the head.
 func (f *Factory) Rebuild(ctx context.Context, channel, rev string) (Result, error) {
-	d, err := f.requested(ctx, channel, rev)
+	asked, err := f.revision(ctx, channel, rev)
 	if err != nil {
 		return Result{}, err
 	}
-	return f.carryOut(ctx, d), nil
+	asked.byHand = true
+	targets, known := f.resolve(ctx, asked)
+	return f.carryOut(ctx, job{revision: asked, targets: targets, plan: plan.Request(known, asked.isHead)}, false), nil
 }
 
 // carryOut does what is due and records how it ended.
-func (f *Factory) carryOut(ctx context.Context, d due) Result {
-	result := Result{Channel: d.job.Channel, Rev: d.job.Rev, Action: d.job.Action, Reason: d.job.Reason, Published: []Published{}, Since: d.since}
-	log := f.Log.With("channel", d.job.Channel, "rev", d.job.Rev)
-	err := d.job.Err
+func (f *Factory) carryOut(ctx context.Context, j job, noBuild bool) Result {
+	result := Result{Channel: j.plan.Channel, Rev: j.plan.Rev, Action: j.plan.Action, Reason: j.plan.Reason, Published: []Published{}, Since: j.since}
+	log := f.Log.With("channel", j.plan.Channel, "rev", j.plan.Rev)
+	err := j.plan.Err
 	switch {
 	case err != nil:
-	case d.job.Action == plan.None:
-		if !d.quiet {
-			log.Info(string(d.job.Reason))
+	case j.plan.Action == plan.None:
+		if !j.quiet {
+			log.Info(string(j.plan.Reason))
 		}
-		result.Published = d.published()
-		err = f.settle(ctx, d)
-	case f.NoBuild:
-		log.Info("due, and left for others to build", "reason", d.job.Reason)
+		result.Published = published(j.targets)
+		err = f.repairTags(ctx, j)
+	case noBuild:
+		log.Info("due, and left for others to build", "reason", j.plan.Reason)
 	default:
-		log.Info("building", "reason", d.job.Reason)
+		log.Info("building", "reason", j.plan.Reason)
 		start, fetched, pushed := f.Now(), f.Moved.Fetched.Load(), f.Moved.Pushed.Load()
-		result.Stats, err = f.make(ctx, &d, log)
-		result.Published = d.published()
+		var done outcome
+		done, err = f.build(ctx, j, log)
+		result.Published, result.Stats = published(done.targets), done.stats
 		result.Stats.Took = f.Now().Sub(start)
 		result.Stats.Fetched = f.Moved.Fetched.Load() - fetched
 		result.Stats.Pushed = f.Moved.Pushed.Load() - pushed
-		if err == nil && d.kept() {
+		if err == nil && allKept(done.targets) {
 			result.Action, result.Reason = plan.None, plan.Kept
 		}
 	}
-	f.conclude(ctx, &result, err)
-	return result
+	return f.recordFailure(ctx, result, err)
 }
 
 // maxError bounds the text of a failure, which has several causes in it at times.
 const maxError = 2000
 
-// conclude notes in the result and in the record how a job ended.
-func (f *Factory) conclude(ctx context.Context, result *Result, err error) {
+// recordFailure notes in the result and in the record what a job failed for, if
+// it did.
+func (f *Factory) recordFailure(ctx context.Context, result Result, err error) Result {
 	if err == nil {
-		return
+		return result
 	}
 	cutOff := ctx.Err() == context.DeadlineExceeded
 	if cutOff {
@@ -206,7 +218,7 @@ func (f *Factory) conclude(ctx context.Context, result *Result, err error) {
 	}
 	result.Err, result.Error = err, said.Begin(err.Error(), maxError)
 	if ctx.Err() != nil && !cutOff {
-		return // being told to stop is no failure of the channel
+		return result // being told to stop is no failure of the channel
 	}
 	if f.LogFailures {
 		f.Log.Error("not published", "channel", result.Channel, "rev", result.Rev, "error", err)
@@ -216,4 +228,5 @@ func (f *Factory) conclude(ctx context.Context, result *Result, err error) {
 		f.Log.Error("failure not recorded", "error", err)
 	}
 	result.Failed = failure.Count
+	return result
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/nixpkgs-factory/factory/internal/factory"
 )
 
 // limited is a context whose deadline comes when a test says so.
@@ -35,7 +37,7 @@ func TestLimitIsAFailureOfWhatWasRunning(t *testing.T) {
 		close(ctx.over)
 	}()
 	f := w.open()
-	results, err := f.Cycle(ctx, nil)
+	results, err := f.Cycle(ctx, factory.Options{})
 	f.Store.Close()
 	free()
 	if err != nil {
@@ -51,8 +53,7 @@ func TestLimitIsAFailureOfWhatWasRunning(t *testing.T) {
 	w.now = w.now.Add(1)
 	patient := w.open()
 	defer patient.Store.Close()
-	patient.Patient = true
-	jobs, err := patient.Plan(t.Context())
+	jobs, err := patient.Plan(t.Context(), factory.Options{Patient: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,12 +58,12 @@ func (c counting) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, er
 
 // objects returns where the toolset's store objects come from. Tools that no
 // cache has are built first, unless the system is one that may be missing.
-func (b *build) objects(ctx context.Context, set toolset.Toolset, args toolset.Args, optional bool) (objects, error) {
+func (f *Factory) objects(ctx context.Context, w work, set toolset.Toolset, args toolset.Args, optional bool) (objects, error) {
 	absent := make([]error, len(set.Tools))
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i, tool := range set.Tools {
 		group.Go(func() error {
-			_, err := b.Cache.Info(groupCtx, tool.Path)
+			_, err := f.Cache.Info(groupCtx, tool.Path)
 			if errors.Is(err, binarycache.ErrNotFound) {
 				absent[i] = err
 				return nil
@@ -85,23 +85,23 @@ func (b *build) objects(ctx context.Context, set toolset.Toolset, args toolset.A
 		}
 	}
 	if len(todo) == 0 {
-		return objects{cache: b.Cache}, nil
+		return objects{cache: f.Cache}, nil
 	}
 	if optional {
 		return objects{}, fmt.Errorf("%s: %w", strings.Join(names, ", "), first)
 	}
-	b.log.Info("building what no cache has", "system", args.System, "tools", strings.Join(names, " "))
-	store := realise.Store{Nix: b.nix}
-	for _, sub := range b.Config.Substituters {
+	w.log.Info("building what no cache has", "system", args.System, "tools", strings.Join(names, " "))
+	store := realise.Store{Nix: w.nix}
+	for _, sub := range f.Config.Substituters {
 		store.Substituters = append(store.Substituters, sub.URL)
 		store.Keys = append(store.Keys, sub.Keys...)
 	}
-	file, err := filepath.Abs(filepath.Join(b.Config.Image, "image.nix"))
+	file, err := filepath.Abs(filepath.Join(f.Config.Image, "image.nix"))
 	if err != nil {
 		return objects{}, err
 	}
 	if err := store.Build(ctx, file, args, todo); err != nil {
 		return objects{}, fmt.Errorf("no cache has %s, and building: %w", strings.Join(names, ", "), err)
 	}
-	return objects{cache: b.Cache, local: &store}, nil
+	return objects{cache: f.Cache, local: &store}, nil
 }

@@ -8,59 +8,58 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
-// foresee writes into a job the tags that carrying it out would set. For an
-// image that is in place the registries are asked for them, as settle does.
-func (f *Factory) foresee(ctx context.Context, d *due) {
-	if d.job.Err != nil {
-		return
+// tagsToSet returns the tags that carrying out a job would set. For an image that
+// is in place the registries are asked for them, as repairTags does.
+func (f *Factory) tagsToSet(ctx context.Context, j job) ([]string, error) {
+	if j.plan.Action != plan.None {
+		return append([]string{j.commit.Rev}, j.movingTags()...), nil
 	}
-	switch {
-	case d.job.Action != plan.None:
-		d.job.Tags = append([]string{d.commit.Rev}, d.movingTags()...)
-	case d.job.Reason == plan.UpToDate:
-		for i := range d.places {
-			if err := f.foreseePlace(ctx, d, &d.places[i]); err != nil {
-				d.job.Err = err
-				return
+	if j.plan.Reason != plan.UpToDate {
+		return nil, nil
+	}
+	var all []string
+	for _, t := range j.targets {
+		tags, err := f.tagsToRepair(ctx, j, t)
+		for _, tag := range tags {
+			if !slices.Contains(all, tag) {
+				all = append(all, tag)
 			}
 		}
+		if err != nil {
+			return all, err
+		}
 	}
+	return all, nil
 }
 
-func (f *Factory) foreseePlace(ctx context.Context, d *due, p *place) error {
-	if p.strayed != nil {
-		d.addTag(d.commit.Rev)
+func (f *Factory) tagsToRepair(ctx context.Context, j job, t target) (tags []string, err error) {
+	if t.astray {
+		tags = append(tags, j.commit.Rev)
 	}
-	if !d.isHead {
-		return nil
+	if !j.isHead {
+		return tags, nil
 	}
-	for _, tag := range d.channel.TagsFor(d.commit.Rev, d.commit.Date, p.version) {
-		strays, err := f.strays(ctx, p, tag)
+	for _, tag := range j.channel.TagsFor(j.commit.Rev, j.commit.Date, t.version) {
+		strays, err := f.strays(ctx, t, tag)
 		if err != nil {
-			return err
+			return tags, err
 		}
 		if strays {
-			d.addTag(tag)
+			tags = append(tags, tag)
 		}
 	}
-	return nil
-}
-
-func (d *due) addTag(tag string) {
-	if !slices.Contains(d.job.Tags, tag) {
-		d.job.Tags = append(d.job.Tags, tag)
-	}
+	return tags, nil
 }
 
 // movingTags are those that would follow a new image. The version of nixpkgs is
 // known once its source is read; until then a tag that has it in it is its
 // template.
-func (d *due) movingTags() []string {
-	if !d.isHead {
+func (r revision) movingTags() []string {
+	if !r.isHead {
 		return nil
 	}
-	tags := d.channel.TagsFor(d.commit.Rev, d.commit.Date, "")
-	for _, template := range d.channel.Tags {
+	tags := r.channel.TagsFor(r.commit.Rev, r.commit.Date, "")
+	for _, template := range r.channel.Tags {
 		if strings.Contains(template, "{version}") {
 			tags = append(tags, template)
 		}

@@ -110,7 +110,7 @@ func TestCachesAreFilledAfterPublication(t *testing.T) {
 	f := w.open()
 	defer f.Store.Close()
 	f.Caches = []factory.BinaryCache{broken, good}
-	results, err := f.Cycle(t.Context(), nil)
+	results, err := f.Cycle(t.Context(), factory.Options{})
 	if err != nil || results[0].Err != nil {
 		t.Fatalf("a cache that fails is no failure of the image: %v, %+v", err, results)
 	}
@@ -129,7 +129,7 @@ func TestStopBetweenChannels(t *testing.T) {
 	f := w.open()
 	defer f.Store.Close()
 	f.Caches = []factory.BinaryCache{stopper{stop}} // the first image is published by then
-	results, err := f.Cycle(t.Context(), stop)
+	results, err := f.Cycle(t.Context(), factory.Options{Stop: stop})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -329,10 +329,9 @@ func TestPatience(t *testing.T) {
 	w.config.Verify = []string{"false"}
 	f := w.open()
 	defer f.Store.Close()
-	f.Patient = true
 	cycle := func(want string) {
 		t.Helper()
-		results, err := f.Cycle(t.Context(), nil)
+		results, err := f.Cycle(t.Context(), factory.Options{Patient: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,22 +24,21 @@ func (f *Factory) since(ctx context.Context, head heads.Head, known *heads.Head)
 
 // gone makes the job of a channel that upstream says it does not have, though it
 // had it once. Only if the list of branches lacks it, too, is its life over.
-func (f *Factory) gone(ctx context.Context, d due, known heads.Head, cause error) due {
-	gone, err := f.Heads.Gone(ctx, d.channel.Name)
+func (f *Factory) gone(ctx context.Context, r revision, known heads.Head, cause error) job {
+	gone, err := f.Heads.Gone(ctx, r.channel.Name)
 	switch {
 	case err != nil:
-		return d.failed("", fmt.Errorf("head: %w; %w", cause, err))
+		return r.failed("", fmt.Errorf("head: %w; %w", cause, err))
 	case !gone:
-		return d.failed("", fmt.Errorf("head: %w, but the list of branches has it", cause))
+		return r.failed("", fmt.Errorf("head: %w, but the list of branches has it", cause))
 	}
-	since, err := f.Store.SetGone(d.channel.Name, f.Now())
+	since, err := f.Store.SetGone(r.channel.Name, f.Now())
 	if err != nil {
-		return d.failed("", err)
+		return r.failed("", err)
 	}
 	f.Log.Warn("upstream has no such branch any more: nothing of the channel changes. Say frozen: true if its life is over",
-		"channel", d.channel.Name, "since", since)
-	d.job = plan.Make([]plan.Channel{{Name: d.channel.Name, Frozen: true, Gone: true, Head: known}})[0]
-	return d
+		"channel", r.channel.Name, "since", since)
+	return job{revision: r, plan: plan.Make([]plan.Channel{{Name: r.channel.Name, Frozen: true, Gone: true, Head: known}})[0]}
 }
 
 // begun is the year in which nixpkgs had its first commit.

@@ -192,7 +192,7 @@ func (w *world) cycleIn(ctx context.Context) []factory.Result {
 	w.now = w.now.Add(12 * time.Hour)
 	f := w.open()
 	defer f.Store.Close()
-	results, err := f.Cycle(ctx, nil)
+	results, err := f.Cycle(ctx, factory.Options{})
 	if err != nil && ctx.Err() == nil {
 		w.t.Fatal(err)
 	}
