@@ -4,23 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
-	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nixdb"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
-	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
-// subject is a channel and what it takes to publish it that depends on no commit.
-type subject struct {
-	channel      config.Channel
-	recipe       string
-	repositories []registry.Repository // one in each destination
-}
-
+// subject prepares a channel.
 func (f *Factory) subject(ch config.Channel) (subject, error) {
 	s := subject{channel: ch}
 	var err error
@@ -95,15 +86,6 @@ func (f *Factory) Channel(name string) (config.Channel, error) {
 		known = append(known, ch.Name)
 	}
 	return config.Channel{}, &UnknownChannelError{name, known}
-}
-
-// revision is a commit of a channel, to have an image of.
-type revision struct {
-	subject
-	commit heads.Commit
-	since  time.Time // when the channel came to its head, for a head
-	isHead bool
-	byHand bool // somebody asks for it, whatever a cycle would do
 }
 
 // revision returns a commit of a channel, its head if rev is empty.

@@ -12,14 +12,6 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
-// job is what to do about a revision, and what is there of it already.
-type job struct {
-	revision
-	plan    plan.Job
-	targets []target
-	quiet   bool // nothing is due, and nobody needs to hear of it
-}
-
 // survey asks upstream for the heads and the registries for what they have,
 // all channels at once, and plans. Each channel's head comes first, then the
 // commits that it has passed and that are to be filled in.
@@ -100,13 +92,6 @@ func (f *Factory) planHead(ctx context.Context, s subject, head heads.Head, pati
 	targets, known := f.resolve(ctx, r)
 	known.Waiting = patient && f.waiting(head.Channel, head.Rev)
 	return job{revision: r, targets: targets, plan: plan.Make([]plan.Channel{known})[0]}
-}
-
-// failed makes a job of the error that keeps a revision of the channel, or the
-// channel itself, from being looked at.
-func (r revision) failed(rev string, err error) job {
-	at := heads.Head{Channel: r.channel.Name, Commit: heads.Commit{Rev: rev}}
-	return job{revision: r, plan: plan.Make([]plan.Channel{{Name: r.channel.Name, Head: at, HeadErr: err}})[0]}
 }
 
 // waiting tells whether the last try to publish a commit failed and the next one
