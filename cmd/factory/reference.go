@@ -27,17 +27,20 @@ type located struct {
 // find finds what a user names: an image by its reference, or the newest image of
 // a channel.
 func (a *app) find(ctx context.Context, what string) (located, error) {
-	if info, err := os.Stat(what); strings.ContainsAny(what, "/:@") || err == nil && info.IsDir() {
+	if strings.ContainsAny(what, "/:@") {
 		repo, tag, err := a.reference(what)
 		return located{what, repo, tag}, err
 	}
 	// Images of Docker Hub's own library are nobody's channel, so a bare word is one.
 	c, err := a.config(false)
+	ch, unknown := findChannel(c, what)
+	if _, missing := os.Stat(what); missing == nil && unknown != nil {
+		return located{}, usageError{noReference(what)}
+	}
 	if err != nil {
 		return located{}, err
 	}
-	ch, err := findChannel(c, what)
-	if err != nil {
+	if err := unknown; err != nil {
 		return located{}, usageError{fmt.Errorf("%q is no reference to an image (want HOST/PATH:TAG or oci:DIR:NAME:TAG), and there is %w", what, err)}
 	}
 	return a.newest(ctx, c, ch)

@@ -159,6 +159,7 @@ func TestErrors(t *testing.T) {
 		{"very long key", strings.Repeat("k", 200) + ": x" + valid, []string{
 			`1:1: kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…: unknown key (want ` + known + `)`,
 		}},
+		{"a key of before", "caches: []" + valid, []string{`1:1: caches: this key is upload now`}},
 		{"unknown keys near and far", "Imaje: x\nchanels: x\nspeed: x" + valid, []string{
 			`1:1: Imaje: unknown key, did you mean image? (want ` + known + `)`,
 			`2:1: chanels: unknown key, did you mean channels? (want ` + known + `)`,

@@ -129,10 +129,17 @@ func find(fields []field, key string) *field {
 	return nil
 }
 
+// renamed are keys that had another name.
+var renamed = map[string]string{"caches": "upload"}
+
 // unknown tells of a key that the mapping cannot have, and which one may have been meant.
 func (p *parser) unknown(key value, fields []field) {
 	if key.node.Value == "<<" {
 		p.errorf(key, "merge keys are not supported (want %s)", keys(fields))
+		return
+	}
+	if now := renamed[key.node.Value]; now != "" && find(fields, now) != nil {
+		p.errorf(key, "this key is %s now", now)
 		return
 	}
 	near := fields[0].key
