@@ -3,6 +3,7 @@ package workflows
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -57,6 +58,7 @@ func newFork(t *testing.T) *fork {
 			t.Fatal(err)
 		}
 	}
+	removeTests(t, sources)
 	text := fmt.Sprintf(`upstream: { api: %q, archive: %q }
 substituters: [ { url: %q, keys: [ %q ] } ]
 systems: [ x86_64-linux, aarch64-linux ]
@@ -76,6 +78,29 @@ channels:
 	f.vars["REGISTRY"], f.vars["FACTORY_PUBLISH"] = f.registry, f.registry
 	f.vars["REGISTRY_USER"], f.secrets["REGISTRY_PASSWORD"] = "ann", registryPassword
 	return f
+}
+
+// removeTests takes out of a checkout what no workflow reads, for every job makes a
+// copy of it.
+func removeTests(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == "testdata":
+			if err := os.RemoveAll(name); err != nil {
+				return err
+			}
+			return fs.SkipDir
+		case strings.HasSuffix(name, "_test.go"):
+			return os.Remove(name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // head is the commit that a channel points to.
@@ -343,27 +368,36 @@ func (f *fork) runOwnImage(want map[string]string) {
 	f.t.Helper()
 	open := registrytest.Start(f.t, registrytest.Options{})
 	copyImage(f.t, f.registry+"/factory:latest", open+"/factory:latest")
-	for _, engine := range containertest.Engines(f.t) {
-		f.t.Run("own image in "+engine.String(), func(t *testing.T) {
-			image := engine.Pull(t, open+"/factory:latest")
-			env := []string{"FACTORY_PUBLISH=" + registrytest.Start(t, registrytest.Options{}) + "/org"}
-			container := engine.Start(t, image, containertest.Options{HostNetwork: true})
-			r := container.Exec(t, containertest.Command{Args: []string{"factory", "doctor"}, Env: env, User: "65532"})
-			if r.Code != 0 {
-				t.Errorf("factory doctor: exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
-			}
-			r = container.Exec(t, containertest.Command{Args: []string{"factory", "run", "--once", "--output", "json"}, Env: env, User: "65532"})
-			if r.Code != 0 {
-				t.Fatalf("factory run --once: exit code %d\n%s", r.Code, r.Stderr)
-			}
-			if diff := cmp.Diff(want, publishedDigests(t, []byte(r.Stdout))); diff != "" {
-				t.Errorf("digests mismatch (-machine +own image):\n%s", diff)
-			}
-			// What runners do with it.
-			if r := container.Exec(t, containertest.Command{Args: []string{"/bin/sleep", "0"}}); r.Code != 0 {
-				t.Errorf("/bin/sleep: exit code %d\n%s", r.Code, r.Stderr)
-			}
-		})
+	engines := containertest.Engines(f.t)
+	f.t.Run("own image", func(t *testing.T) {
+		for _, engine := range engines {
+			t.Run(engine.String(), func(t *testing.T) {
+				t.Parallel()
+				runFactoryIn(t, engine, open+"/factory:latest", want)
+			})
+		}
+	})
+}
+
+// runFactoryIn runs a cycle in a container of the factory's own image.
+func runFactoryIn(t *testing.T, engine containertest.Engine, ref string, want map[string]string) {
+	t.Helper()
+	container := engine.Start(t, engine.Pull(t, ref), containertest.Options{HostNetwork: true})
+	env := []string{"FACTORY_PUBLISH=" + registrytest.Start(t, registrytest.Options{}) + "/org"}
+	r := container.Exec(t, containertest.Command{Args: []string{"factory", "doctor"}, Env: env, User: "65532"})
+	if r.Code != 0 {
+		t.Errorf("factory doctor: exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	r = container.Exec(t, containertest.Command{Args: []string{"factory", "run", "--once", "--output", "json"}, Env: env, User: "65532"})
+	if r.Code != 0 {
+		t.Fatalf("factory run --once: exit code %d\n%s", r.Code, r.Stderr)
+	}
+	if diff := cmp.Diff(want, publishedDigests(t, []byte(r.Stdout))); diff != "" {
+		t.Errorf("digests mismatch (-machine +own image):\n%s", diff)
+	}
+	// What runners do with it.
+	if r := container.Exec(t, containertest.Command{Args: []string{"/bin/sleep", "0"}}); r.Code != 0 {
+		t.Errorf("/bin/sleep: exit code %d\n%s", r.Code, r.Stderr)
 	}
 }
 
