@@ -151,7 +151,7 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) ([]target, erro
 	if err != nil {
 		return targets, err
 	}
-	if err := f.Store.Record(publications(j, targets, f.Now()), nil, nil); err != nil {
+	if err := f.Store.Record(publications(j, targets, f.Now())); err != nil {
 		return targets, err
 	}
 	return targets, f.Store.Succeed(j.channel.Name, j.commit.Rev)

@@ -51,7 +51,7 @@ func (f *Factory) pass(ctx context.Context, j job, fresh bool, log *slog.Logger)
 	if done.targets, err = f.publish(ctx, j, index, stacks.lacks, w.dir); err != nil {
 		return done, err
 	}
-	if err := f.record(j, done.targets, w.src, stacks); err != nil {
+	if err := f.record(j, done.targets); err != nil {
 		return done, err
 	}
 	f.fillCaches(ctx, w.src, stacks, log)

@@ -34,18 +34,8 @@ func publications(j job, targets []target, at time.Time) []record.Publication {
 }
 
 // record writes down what was published, in one transaction.
-func (f *Factory) record(j job, targets []target, src nixpkgs, s stacks) error {
-	from := &record.Source{
-		Rev:       j.commit.Rev,
-		Tree:      src.tree.TreeID,
-		NarHash:   src.tree.NarHash,
-		NarSize:   src.tree.NarSize,
-		StorePath: src.objects[0].Path,
-	}
-	if len(src.objects) > 1 {
-		from.SourcePath = src.objects[1].Path
-	}
-	err := f.Store.Record(publications(j, targets, f.Now()), recordedLayers(s), from)
+func (f *Factory) record(j job, targets []target) error {
+	err := f.Store.Record(publications(j, targets, f.Now()))
 	if err == nil {
 		err = f.Store.Succeed(j.channel.Name, j.commit.Rev) // where all targets keep what is on record
 	}
@@ -53,20 +43,4 @@ func (f *Factory) record(j job, targets []target, src nixpkgs, s stacks) error {
 		return fmt.Errorf("published, but not recorded: %w", err)
 	}
 	return nil
-}
-
-// recordedLayers returns the closure's and the source's layers for the record.
-func recordedLayers(s stacks) []record.Layer {
-	var list []record.Layer
-	for _, l := range s.all() {
-		if l.Key == "" {
-			continue
-		}
-		digest, _ := l.Digest() // of a finished layer: no errors
-		diffID, _ := l.DiffID()
-		size, _ := l.Size()
-		media, _ := l.MediaType()
-		list = append(list, record.Layer{Key: l.Key, Digest: digest.String(), DiffID: diffID.String(), Size: size, MediaType: string(media)})
-	}
-	return list
 }

@@ -33,7 +33,7 @@ func (f *Factory) repairTags(ctx context.Context, j job) error {
 		}
 	}
 	if unrecorded {
-		return f.Store.Record(publications(j, j.targets, f.Now()), nil, nil)
+		return f.Store.Record(publications(j, j.targets, f.Now()))
 	}
 	return f.Store.Succeed(j.channel.Name, j.commit.Rev)
 }

@@ -122,8 +122,8 @@ func TestOpenAnewLeavesAlone(t *testing.T) {
 	}
 }
 
-// A state of the first schema had one failure for each channel.
-func TestFailuresOfTheFirstSchema(t *testing.T) {
+// A state of the first schema had one failure for each channel, and buckets that are gone.
+func TestFirstSchema(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "factory.db")
 	if _, err := openWith(file, migrations[:1]); err == nil {
 		t.Fatal("a file of the first schema has all of today's buckets")
@@ -146,12 +146,22 @@ func TestFailuresOfTheFirstSchema(t *testing.T) {
 	if all, err := s.Failures(); err != nil || len(all) != 1 {
 		t.Errorf("Failures = %+v, %v, want one", all, err)
 	}
+	for _, name := range []string{"layers", "sources"} { // which nobody reads
+		if err := s.view(func(tx *bbolt.Tx) error {
+			if tx.Bucket([]byte(name)) != nil {
+				t.Errorf("there still is a bucket %s", name)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestChecked(t *testing.T) {
 	s := openTemp(t)
 	p := publication("c", "r:1", 1)
-	if err := s.Record([]Publication{p}, nil, nil); err != nil {
+	if err := s.Record([]Publication{p}); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {

@@ -69,8 +69,6 @@ func decodeAll(tx *bbolt.Tx) error {
 		{headsBucket, decodes[head]},
 		{publicationsBucket, decodes[Publication]},
 		{historyBucket, decodes[Event]},
-		{layersBucket, decodes[Layer]},
-		{sourcesBucket, decodes[Source]},
 		{failuresBucket, decodes[Failure]},
 		{keptBucket, decodes[Kept]},
 	} {

@@ -65,7 +65,7 @@ func TestSuccessEndsFailure(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Record([]Publication{publication("a", "r:1", 1)}, nil, nil); err != nil {
+	if err := s.Record([]Publication{publication("a", "r:1", 1)}); err != nil {
 		t.Fatal(err)
 	}
 	all, err := s.Failures()

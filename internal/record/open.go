@@ -38,6 +38,7 @@ func (e *SchemaError) Error() string {
 var migrations = []func(*bbolt.Tx) error{
 	createBuckets("etags", "heads", "publications", "history", "layers", "sources", "failures"),
 	failuresByRevision,
+	dropUnread,
 }
 
 func createBuckets(names ...string) func(*bbolt.Tx) error {
@@ -70,6 +71,17 @@ func failuresByRevision(tx *bbolt.Tx) error {
 		}
 	}
 	return createBuckets("kept")(tx)
+}
+
+// dropUnread removes what was written and never read: an image's own annotations
+// say which layers it has.
+func dropUnread(tx *bbolt.Tx) error {
+	for _, name := range []string{"layers", "sources"} {
+		if err := tx.DeleteBucket([]byte(name)); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Open opens the state file, and makes it with mode 0600 when it is not there.

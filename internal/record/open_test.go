@@ -100,7 +100,7 @@ func TestOpenEmptyFiles(t *testing.T) {
 
 func TestMigration(t *testing.T) {
 	s := openTemp(t)
-	if err := s.Record([]Publication{publication("c", "r:1", 1)}, nil, nil); err != nil {
+	if err := s.Record([]Publication{publication("c", "r:1", 1)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -118,7 +118,7 @@ func TestMigration(t *testing.T) {
 
 	// A step that fails leaves the file as it was.
 	broken := append(append([]func(*bbolt.Tx) error{}, newer...), func(*bbolt.Tx) error { return errors.New("no") })
-	if _, err := openWith(s.file, broken); err == nil || !strings.HasSuffix(err.Error(), "from schema 4 to 5: no") {
+	if _, err := openWith(s.file, broken); err == nil || !strings.HasSuffix(err.Error(), "from schema 5 to 6: no") {
 		t.Fatalf("a migration that fails: %v", err)
 	}
 	ran = nil
@@ -140,8 +140,8 @@ func TestMigration(t *testing.T) {
 
 	_, err := Open(s.file)
 	var schema *SchemaError
-	if !errors.As(err, &schema) || *schema != (SchemaError{File: s.file, Found: 4, Know: 2}) {
-		t.Errorf("Open of a newer file: %v, want *SchemaError of 4 and 2", err)
+	if !errors.As(err, &schema) || *schema != (SchemaError{File: s.file, Found: 5, Know: 3}) {
+		t.Errorf("Open of a newer file: %v, want *SchemaError of 5 and 3", err)
 	}
 }
 
@@ -230,7 +230,7 @@ func filled(t *testing.T) []byte {
 		for j := range 40 {
 			all = append(all, publication("c", fmt.Sprintf("r:%d-%d", i, j), i))
 		}
-		if err := s.Record(all, nil, nil); err != nil {
+		if err := s.Record(all); err != nil {
 			t.Fatal(err)
 		}
 	}

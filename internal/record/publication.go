@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-
-	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
 // Publication is one image in one place under one tag.
@@ -38,46 +36,16 @@ type Kept struct {
 	Time   time.Time `json:"time"`
 }
 
-// Layer is a blob that a layer with this key has become.
-type Layer struct {
-	Key       string `json:"key"`
-	Digest    string `json:"digest"`
-	DiffID    string `json:"diffId"`
-	Size      int64  `json:"size"` // bytes, compressed
-	MediaType string `json:"mediaType"`
-}
-
-// Source is the tree of a revision.
-type Source struct {
-	Rev        string        `json:"rev"`
-	Tree       string        `json:"tree"` // git's id
-	NarHash    nix.Hash      `json:"narHash,omitzero"`
-	NarSize    int64         `json:"narSize"`
-	StorePath  nix.StorePath `json:"storePath,omitzero"`  // of the name nixpkgs-src
-	SourcePath nix.StorePath `json:"sourcePath,omitzero"` // of the name source
-}
-
 // Record notes what was published. It is called when all of it is in place:
-// with it the failure of these revisions, if there was one, is over. The source
-// may be nil.
-func (s *Store) Record(p []Publication, l []Layer, src *Source) error {
+// with it the failure of these revisions, if there was one, is over.
+func (s *Store) Record(p []Publication) error {
 	return s.update(func(tx *bbolt.Tx) error {
 		for _, publication := range p {
 			if err := recordPublication(tx, publication); err != nil {
 				return err
 			}
 		}
-		for _, layer := range l {
-			if err := put(tx, layersBucket, key(layer.Key), layer); err != nil {
-				return err
-			}
-		}
-		if src != nil {
-			if err := put(tx, sourcesBucket, key(src.Rev), src); err != nil {
-				return err
-			}
-		}
-		for _, b := range []bucket{publicationsBucket, historyBucket, layersBucket, sourcesBucket} {
+		for _, b := range []bucket{publicationsBucket, historyBucket} {
 			if err := prune(tx, b); err != nil {
 				return err
 			}
@@ -152,22 +120,4 @@ func (s *Store) Publications() (p []Publication, err error) {
 		return compare(a.Channel, b.Channel, b.Time, a.Time)
 	})
 	return p, err
-}
-
-// Layer gives the layer with this key, nil when there is none.
-func (s *Store) Layer(layer string) (l *Layer, err error) {
-	err = s.view(func(tx *bbolt.Tx) (err error) {
-		l, err = get[Layer](tx, layersBucket, key(layer))
-		return err
-	})
-	return l, err
-}
-
-// Source gives the source of a revision, nil when it is not known.
-func (s *Store) Source(rev string) (src *Source, err error) {
-	err = s.view(func(tx *bbolt.Tx) (err error) {
-		src, err = get[Source](tx, sourcesBucket, key(rev))
-		return err
-	})
-	return src, err
 }

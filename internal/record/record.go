@@ -36,12 +36,10 @@ var (
 	headsBucket        = bucket{[]byte("heads"), 0}
 	publicationsBucket = bucket{[]byte("publications"), 10_000}
 	historyBucket      = bucket{[]byte("history"), 10_000}
-	layersBucket       = bucket{[]byte("layers"), 20_000}
-	sourcesBucket      = bucket{[]byte("sources"), 2_000}
 	failuresBucket     = bucket{[]byte("failures"), 0}
 	keptBucket         = bucket{[]byte("kept"), 10_000}
 
-	buckets = []bucket{etagsBucket, headsBucket, publicationsBucket, historyBucket, layersBucket, sourcesBucket, failuresBucket, keptBucket}
+	buckets = []bucket{etagsBucket, headsBucket, publicationsBucket, historyBucket, failuresBucket, keptBucket}
 )
 
 // envelope is what is stored around every value: the version of its shape, and

@@ -12,7 +12,6 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/nixpkgs-factory/factory/internal/heads"
-	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
 // A Store is what conditional requests are made with.
@@ -36,25 +35,12 @@ func publication(channel, image string, minute int) Publication {
 
 func TestRecord(t *testing.T) {
 	s := openTemp(t)
-	hash, err := nix.ParseHash("sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, err := nix.SourcePath("nixpkgs-src", hash, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	publications := []Publication{
 		publication("nixos-unstable", "a/nixpkgs-nixos-unstable:1", 2),
 		publication("nixos-unstable", "b/nixpkgs-nixos-unstable:1", 3),
 		publication("nixos-26.05", "a/nixpkgs-nixos-26.05:1", 4),
 	}
-	layers := []Layer{
-		{Key: "k1", Digest: "sha256:1", DiffID: "sha256:2", Size: 1 << 40, MediaType: "application/vnd.oci.image.layer.v1.tar+gzip"},
-		{Key: "k2", Digest: "sha256:3", DiffID: "sha256:4", Size: 1, MediaType: "m"},
-	}
-	source := &Source{Rev: strings.Repeat("a", 40), Tree: strings.Repeat("b", 40), NarHash: hash, NarSize: 7, StorePath: path}
-	if err := s.Record(publications, layers, source); err != nil {
+	if err := s.Record(publications); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -73,16 +59,6 @@ func TestRecord(t *testing.T) {
 	if diff := cmp.Diff(want, all); err != nil || diff != "" {
 		t.Errorf("Publications: %v (-want +got):\n%s", err, diff)
 	}
-	for _, want := range layers {
-		got, err := s.Layer(want.Key)
-		if diff := cmp.Diff(&want, got); err != nil || diff != "" {
-			t.Errorf("Layer: %v (-want +got):\n%s", err, diff)
-		}
-	}
-	got, err := s.Source(source.Rev)
-	if diff := cmp.Diff(source, got); err != nil || diff != "" {
-		t.Errorf("Source: %v (-want +got):\n%s", err, diff)
-	}
 }
 
 func TestRecordAgain(t *testing.T) {
@@ -90,7 +66,7 @@ func TestRecordAgain(t *testing.T) {
 	first, second := publication("c", "r:1", 1), publication("c", "r:1", 2)
 	second.Recipe, second.Digest, second.Reason = "sha256:new", "sha256:new", "recipe changed"
 	for _, p := range []Publication{first, second, second} {
-		if err := s.Record([]Publication{p}, nil, nil); err != nil {
+		if err := s.Record([]Publication{p}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +86,7 @@ func TestNothingThere(t *testing.T) {
 		t.Errorf("Publication = %v, %v", p, err)
 	}
 	// A key is not the beginning of another one.
-	if err := s.Record([]Publication{publication("c", "r:1", 1), publication("cr", ":1", 1)}, nil, nil); err != nil {
+	if err := s.Record([]Publication{publication("c", "r:1", 1), publication("cr", ":1", 1)}); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := s.Publication("", "cr:1"); p != nil || err != nil {
@@ -118,12 +94,6 @@ func TestNothingThere(t *testing.T) {
 	}
 	if all, err := s.Publications(); len(all) != 2 || err != nil {
 		t.Errorf("Publications = %v, %v, want 2", all, err)
-	}
-	if l, err := s.Layer("k"); l != nil || err != nil {
-		t.Errorf("Layer = %v, %v", l, err)
-	}
-	if src, err := s.Source("r"); src != nil || err != nil {
-		t.Errorf("Source = %v, %v", src, err)
 	}
 	if f, err := s.Failure("c", "r"); f != nil || err != nil {
 		t.Errorf("Failure = %v, %v", f, err)
@@ -181,7 +151,7 @@ func TestBounds(t *testing.T) {
 	for i := range publications {
 		all = append(all, publication("c", fmt.Sprint("r:", i), i))
 	}
-	if err := s.Record(all, nil, nil); err != nil {
+	if err := s.Record(all); err != nil {
 		t.Fatal(err)
 	}
 	events, err := s.History("", 0)
@@ -196,28 +166,26 @@ func TestBounds(t *testing.T) {
 // TestPrune keeps what was written last, and what is written again counts as new.
 func TestPrune(t *testing.T) {
 	s := openTemp(t)
-	var list []Layer
-	for _, name := range strings.Fields("a b c d a e") {
-		list = append(list, Layer{Key: name})
-	}
-	if err := s.Record(nil, list, nil); err != nil {
-		t.Fatal(err)
+	for _, image := range strings.Fields("a b c d a e") {
+		if err := s.Keep(Kept{Image: image}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, step := range []struct {
 		most int
 		want string
 	}{{5, "a b c d e"}, {3, "a d e"}, {3, "a d e"}, {1, "e"}, {0, "e"}} {
 		err := s.update(func(tx *bbolt.Tx) error {
-			return prune(tx, bucket{layersBucket.name, step.most})
+			return prune(tx, bucket{keptBucket.name, step.most})
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
 		err = s.view(func(tx *bbolt.Tx) error {
-			kept, err := all[Layer](tx, layersBucket)
+			kept, err := all[Kept](tx, keptBucket)
 			for _, l := range kept {
-				got = append(got, l.Key)
+				got = append(got, l.Image)
 			}
 			return err
 		})
@@ -232,7 +200,7 @@ func TestPrune(t *testing.T) {
 func TestStoredShape(t *testing.T) {
 	s := openTemp(t)
 	p := publication("c", "r:1", 1)
-	if err := s.Record([]Publication{p}, []Layer{{Key: "k", Digest: "d", DiffID: "i", Size: 1, MediaType: "m"}}, &Source{Rev: "r", Tree: "t", NarSize: 2}); err != nil {
+	if err := s.Record([]Publication{p}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.SetETag("u", "e", []byte("b")); err != nil {
@@ -267,10 +235,8 @@ func TestStoredShape(t *testing.T) {
 		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","rev":"` + rev + `","image":"r:1","digest":"sha256:r:1","action":"build","reason":"new commit"}}`,
 		`history "\x00\x00\x00\x00\x00\x00\x00\x02" {"v":1,"n":2,"value":{"time":"2026-11-20T12:00:00Z","channel":"d","rev":"r","error":"no"}}`,
 		`kept "r:1" {"v":1,"n":1,"value":{"image":"r:1","digest":"d","recipe":"i","time":"2026-11-20T12:00:00Z"}}`,
-		`layers "k" {"v":1,"n":1,"value":{"key":"k","digest":"d","diffId":"i","size":1,"mediaType":"m"}}`,
-		`meta "schema" 2`,
+		`meta "schema" 3`,
 		`publications "c\x00r:1" {"v":1,"n":1,"value":{"channel":"c","rev":"` + rev + `","recipe":"sha256:0123","image":"r:1","digest":"sha256:r:1","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit"}}`,
-		`sources "r" {"v":1,"n":1,"value":{"rev":"r","tree":"t","narSize":2}}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("stored (-want +got):\n%s", diff)
@@ -279,21 +245,21 @@ func TestStoredShape(t *testing.T) {
 
 func TestUnreadableValue(t *testing.T) {
 	tests := []struct{ name, data, want string }{
-		{"no JSON", "{", `damaged (layers "k": unexpected end of JSON input): `},
-		{"another version", `{"v":2,"n":1,"value":{}}`, `damaged (layers "k": version 2): `},
-		{"another shape", `{"v":1,"n":1,"value":[]}`, `damaged (layers "k": json: cannot unmarshal array into Go value of type record.Layer): `},
+		{"no JSON", "{", `damaged (kept "k": unexpected end of JSON input): `},
+		{"another version", `{"v":2,"n":1,"value":{}}`, `damaged (kept "k": version 2): `},
+		{"another shape", `{"v":1,"n":1,"value":[]}`, `damaged (kept "k": json: cannot unmarshal array into Go value of type record.Kept): `},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openTemp(t)
 			err := s.update(func(tx *bbolt.Tx) error {
-				return tx.Bucket(layersBucket.name).Put([]byte("k"), []byte(tt.data))
+				return tx.Bucket(keptBucket.name).Put([]byte("k"), []byte(tt.data))
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Layer("k"); err == nil || !strings.HasPrefix(err.Error(), s.file+": "+tt.want) {
-				t.Errorf("Layer: %v, want %s", err, tt.want)
+			if _, err := s.Kept("k"); err == nil || !strings.HasPrefix(err.Error(), s.file+": "+tt.want) {
+				t.Errorf("Kept: %v, want %s", err, tt.want)
 			}
 		})
 	}

@@ -20,7 +20,7 @@ func TestSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Record([]Publication{publication("a", "r:1", 1)}, nil, nil); err != nil {
+	if err := s.Record([]Publication{publication("a", "r:1", 1)}); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -34,7 +34,7 @@ func TestSnapshot(t *testing.T) {
 		if err := snapshot.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := s.Record([]Publication{publication("a", "r:1", 2)}, nil, nil); err != nil {
+		if err := s.Record([]Publication{publication("a", "r:1", 2)}); err != nil {
 			t.Errorf("the file itself after a snapshot: %v", err)
 		}
 		if left, err := filepath.Glob(filepath.Dir(snapshot.file)); err != nil || len(left) != 0 {
