@@ -170,6 +170,29 @@ func TestTagMovesBetweenQuestions(t *testing.T) {
 	}
 }
 
+// No tag is moved to an image that was whole when it was last asked for and is
+// not any more. The next cycle makes that anew.
+func TestNoTagMovesToWhatIsLost(t *testing.T) {
+	t.Parallel()
+	host := registrytest.Start(t, registrytest.Options{})
+	w := newWorld(t, settings{publish: []string{host + "/org"}, channels: onlyRelease})
+	older := w.setHead(release, "shared")
+	before := w.expect(release + ": build (new commit)")[0].Published[0].Digest
+	head := w.setHead(release, "release-doc")
+	want := w.expect(release + ": build (new commit)")[0].Published[0].Digest
+	w.retag(release, "latest", older)
+	w.removed(host, "blobs", w.topmost(release))
+	results := w.expect(release + ": failed")
+	contains(t, "error", results[0].Error, "latest", "has lost a part of the image")
+	if got := w.tag(0, release, "latest"); got != before {
+		t.Errorf("latest is %s, want it left at %s", got, before)
+	}
+	w.expect(release + ": rebuild (incomplete in registry)")
+	if got := w.tag(0, release, "latest"); got != want || w.lost(head) > 0 {
+		t.Errorf("latest is %s with %d parts missing, want %s with none", got, w.lost(head), want)
+	}
+}
+
 // Looking for what need not be made again never holds a build up: a registry
 // that does not answer is done without.
 func TestLookingBackIsBounded(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -74,6 +75,9 @@ func (f *Factory) moveTag(ctx context.Context, j job, t target, tag string) erro
 	if err != nil || !strays {
 		return err
 	}
+	if err := f.whole(ctx, j, t); err != nil {
+		return fmt.Errorf("%s: %w", t.repo.Ref(tag), err)
+	}
 	index, err := t.index(ctx)
 	if err != nil {
 		return err
@@ -83,6 +87,19 @@ func (f *Factory) moveTag(ctx context.Context, j job, t target, tag string) erro
 	}
 	f.Log.Info("tag moved", "channel", j.channel.Name, "image", t.repo.Ref(tag), "digest", t.state.Digest)
 	return nil
+}
+
+// whole asks for what is below the image before another tag leads to it. What is
+// lost is left to the next cycle, which makes the image again.
+func (f *Factory) whole(ctx context.Context, j job, t target) error {
+	lost, err := missing(ctx, t)
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	if err := f.Store.Check(j.channel.Name, t.ref, t.state.Digest, time.Time{}); err != nil {
+		return err
+	}
+	return fmt.Errorf("not set, for the registry has lost a part of the image: %s", lost[0])
 }
 
 // index opens the image that the target has. By its digest: the commit's tag may
