@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
@@ -119,20 +118,25 @@ func (a *app) lastPublished(c config.Config, ch config.Channel) (string, error) 
 
 // reference takes apart a reference to an image: repository and tag or digest.
 func (a *app) reference(ref string) (registry.Repository, string, error) {
-	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
-		return layoutReference(ref, rest)
+	if !strings.HasPrefix(ref, "oci:") {
+		if err := noReference(ref); err != nil {
+			return nil, "", usageError{err}
+		}
 	}
-	if err := noReference(ref); err != nil {
-		return nil, "", usageError{err}
-	}
-	var options []name.Option
-	ref, plain := strings.CutPrefix(ref, "http://")
-	if plain {
-		options = append(options, name.Insecure)
-	}
-	parsed, err := name.ParseReference(ref, options...)
-	if err != nil {
+	parsed, err := registry.ParseReference(ref)
+	switch {
+	case errors.Is(err, registry.ErrNoLayoutReference):
+		folder, _, _ := strings.Cut(strings.TrimPrefix(ref, "oci:"), ":")
+		return nil, "", usageError{fmt.Errorf("%q: %w%s", ref, err, offered(folder))}
+	case err != nil && strings.HasPrefix(ref, "oci:"):
+		return nil, "", usageError{fmt.Errorf("%q: %w", ref, err)}
+	case err != nil:
 		return nil, "", usageError{fmt.Errorf("%w (want HOST/PATH:TAG, HOST/PATH@DIGEST or oci:DIR:NAME:TAG)", err)}
+	case parsed.Dir != "":
+		if _, err := os.Stat(parsed.Dir); err != nil {
+			return nil, "", err
+		}
+		return registry.Layout(parsed.Dir, parsed.Name), parsed.Tag, nil
 	}
 	// REGISTRY_PASSWORD is for the registry of the configuration, not for any
 	// that somebody wants to look into.
@@ -144,8 +148,8 @@ func (a *app) reference(ref string) (registry.Repository, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	repo, err := registry.Remote(parsed.Context(), a.registryOptions(keychain))
-	return repo, parsed.Identifier(), err
+	repo, err := registry.Remote(parsed.Remote, a.registryOptions(keychain))
+	return repo, parsed.Tag, err
 }
 
 // noReference says what to write in place of what people try.
@@ -164,26 +168,6 @@ func noReference(ref string) error {
 		return fmt.Errorf("%q is a folder: an image in an OCI layout is oci:%s:NAME:TAG%s", ref, folder, offered(folder))
 	}
 	return nil
-}
-
-func layoutReference(ref, rest string) (registry.Repository, string, error) {
-	rest, tag, ok := cutLast(rest, "@")
-	if ok {
-		if _, err := v1.NewHash(tag); err != nil {
-			return nil, "", usageError{fmt.Errorf("%q: %w", ref, err)}
-		}
-	} else {
-		rest, tag, ok = cutLast(rest, ":")
-	}
-	dir, repository, ok2 := cutLast(rest, ":")
-	if !ok || !ok2 || dir == "" || tag == "" || repository == "" {
-		folder, _, _ := strings.Cut(strings.TrimPrefix(ref, "oci:"), ":")
-		return nil, "", usageError{fmt.Errorf("%q: want oci:DIR:NAME:TAG or oci:DIR:NAME@DIGEST%s", ref, offered(folder))}
-	}
-	if _, err := os.Stat(dir); err != nil {
-		return nil, "", err
-	}
-	return registry.Layout(dir, repository), tag, nil
 }
 
 // mostOffered is how many images of a layout are named.
@@ -216,12 +200,4 @@ func offered(dir string) string {
 		names = names[:mostOffered]
 	}
 	return "; there are " + strings.Join(names, ", ") + more
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
 }

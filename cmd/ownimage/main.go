@@ -212,28 +212,17 @@ func (o options) findBase(c config.Config, dests []config.Destination) (base, er
 
 // reference takes apart a reference to an image: repository and tag or digest.
 func reference(ref string) (registry.Repository, string, error) {
-	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
-		dir, tag, ok := cutLast(rest, ":")
-		dir, repository, ok2 := cutLast(dir, ":")
-		if !ok || !ok2 || dir == "" {
-			return nil, "", fmt.Errorf("--base %q: want oci:DIR:NAME:TAG", ref)
-		}
-		return registry.Layout(dir, repository), tag, nil
-	}
-	parsed, err := name.ParseReference(ref)
-	if err != nil {
+	parsed, err := registry.ParseReference(ref)
+	switch {
+	case err != nil && strings.HasPrefix(ref, "oci:"):
+		return nil, "", fmt.Errorf("--base %q: %w", ref, err)
+	case err != nil:
 		return nil, "", fmt.Errorf("--base: %w", err)
+	case parsed.Dir != "":
+		return registry.Layout(parsed.Dir, parsed.Name), parsed.Tag, nil
 	}
-	repo, err := remote(parsed.Context())
-	return repo, parsed.Identifier(), err
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
+	repo, err := remote(parsed.Remote)
+	return repo, parsed.Tag, err
 }
 
 // open opens a repository by its name below a destination.
