@@ -48,8 +48,8 @@ Exit codes: 0 all well, 1 something failed, 2 wrong usage or configuration, 130
 interrupted.`,
 		Example: `  factory run --once
   factory run --once --output json | jq -r '.[].published[].image'
-  GITHUB_TOKEN=… factory run --listen 127.0.0.1:9100
-  curl http://127.0.0.1:9100/metrics`,
+  GITHUB_TOKEN=… factory run --listen 127.0.0.1:9464
+  curl http://127.0.0.1:9464/metrics`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.once {
