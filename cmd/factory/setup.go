@@ -224,7 +224,7 @@ func (a *app) wire(c config.Config, store *record.Store) (*factory.Factory, erro
 		Cache:      binarycache.New(f, subs),
 		Store:      store,
 		Repository: open,
-		Caches:     a.uploads(c),
+		Uploads:    a.uploads(c),
 		Nix:        nixcli.Find,
 		Dir:        c.Cache,
 		ConfigDir:  filepath.Dir(a.configPath()),

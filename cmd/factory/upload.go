@@ -2,14 +2,13 @@ package main
 
 import (
 	"github.com/nixpkgs-factory/factory/internal/config"
-	"github.com/nixpkgs-factory/factory/internal/factory"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/upload"
 )
 
 // uploads returns the binary caches to fill. What the configured substituters
 // have signed need not go there: everybody who uses an image has them.
-func (a *app) uploads(c config.Config) []factory.BinaryCache {
+func (a *app) uploads(c config.Config) []upload.Target {
 	var upstream []string
 	for _, sub := range c.Substituters {
 		for _, key := range sub.Keys {
@@ -17,7 +16,7 @@ func (a *app) uploads(c config.Config) []factory.BinaryCache {
 		}
 	}
 	client := fetch.New(fetch.Options{UserAgent: userAgent})
-	var targets []factory.BinaryCache
+	var targets []upload.Target
 	for _, to := range c.Upload {
 		switch {
 		case to.Attic != "":

@@ -23,6 +23,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/said"
+	"github.com/nixpkgs-factory/factory/internal/upload"
 	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
@@ -37,8 +38,9 @@ type Factory struct {
 	// Repository opens a channel's repository in a destination.
 	Repository func(dest config.Destination, channel string) (registry.Repository, error)
 
-	// Caches are filled with what is published.
-	Caches []BinaryCache
+	// Uploads are binary caches that get what is published, so that later builds
+	// and users can substitute it.
+	Uploads []upload.Target
 
 	// Nix finds the Nix of this machine; asked only when something is built.
 	Nix func(context.Context) (nixcli.Nix, error)

@@ -79,7 +79,7 @@ func (f *Factory) part(ctx context.Context, j job, system config.System, fresh b
 			return part, fmt.Errorf("publish: %s: %w", t.repo.Ref(digest.String()), err)
 		}
 	}
-	f.fillCaches(ctx, w.src, stacks, log)
+	f.upload(ctx, w.src, stacks, log)
 	part.Digest = digest.String()
 	return part, nil
 }

@@ -54,7 +54,7 @@ func (f *Factory) pass(ctx context.Context, j job, fresh bool, log *slog.Logger)
 	if err := f.record(j, done.targets); err != nil {
 		return done, err
 	}
-	f.fillCaches(ctx, w.src, stacks, log)
+	f.upload(ctx, w.src, stacks, log)
 	return done, nil
 }
 

@@ -104,12 +104,12 @@ func (b *bin) Push(ctx context.Context, infos []nix.PathInfo, objects upload.Obj
 	return upload.Report{Pushed: len(b.nars)}, nil
 }
 
-func TestCachesAreFilledAfterPublication(t *testing.T) {
+func TestUploadAfterPublication(t *testing.T) {
 	w := newWorld(t, settings{channels: onlyRelease, systems: "x86_64-linux, aarch64-linux"})
 	good, broken := &bin{nars: map[string]int64{}}, &bin{err: errors.New("the cache is full")}
 	f := w.open()
 	defer f.Store.Close()
-	f.Caches = []factory.BinaryCache{broken, good}
+	f.Uploads = []upload.Target{broken, good}
 	results, err := f.Cycle(t.Context(), factory.Options{})
 	if err != nil || results[0].Err != nil {
 		t.Fatalf("a cache that fails is no failure of the image: %v, %+v", err, results)
@@ -128,7 +128,7 @@ func TestStopBetweenChannels(t *testing.T) {
 	stop := make(chan struct{})
 	f := w.open()
 	defer f.Store.Close()
-	f.Caches = []factory.BinaryCache{stopper{stop}} // the first image is published by then
+	f.Uploads = []upload.Target{stopper{stop}} // the first image is published by then
 	results, err := f.Cycle(t.Context(), factory.Options{Stop: stop})
 	if err != nil {
 		t.Fatal(err)

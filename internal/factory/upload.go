@@ -12,23 +12,16 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/upload"
 )
 
-// BinaryCache gets the store objects of what was published, so that later
-// builds and users can substitute them. It picks those that it needs.
-type BinaryCache interface {
-	Name() string
-	Push(ctx context.Context, infos []nix.PathInfo, objects upload.Objects) (upload.Report, error)
-}
-
 // contents are the store objects of one system's image, but for the source.
 type contents struct {
 	closure []nix.PathInfo
 	objects objects
 }
 
-// fillCaches pushes to the configured binary caches. The images are published
-// by now: a cache that fails is reported and fails nothing.
-func (f *Factory) fillCaches(ctx context.Context, src nixpkgs, s stacks, log *slog.Logger) {
-	if len(f.Caches) == 0 {
+// upload brings what is in the images to the binary caches that want it. The
+// images are published by now: a cache that fails is reported and fails nothing.
+func (f *Factory) upload(ctx context.Context, src nixpkgs, s stacks, log *slog.Logger) {
+	if len(f.Uploads) == 0 {
 		return
 	}
 	all := made{from: make(map[nix.StorePath]objects), src: src}
@@ -43,16 +36,16 @@ func (f *Factory) fillCaches(ctx context.Context, src nixpkgs, s stacks, log *sl
 		infos[info.Path] = info
 	}
 	list := slices.SortedFunc(maps.Values(infos), func(x, y nix.PathInfo) int { return x.Path.Compare(y.Path) })
-	for _, cache := range f.Caches {
-		report, err := cache.Push(ctx, list, all)
+	for _, to := range f.Uploads {
+		report, err := to.Push(ctx, list, all)
 		var passed *upload.NotPushed
 		switch {
 		case errors.As(err, &passed):
-			log.Warn("binary cache passed over", "cache", cache.Name(), "reason", passed.Reason)
+			log.Warn("binary cache passed over", "cache", to.Name(), "reason", passed.Reason)
 		case err != nil:
-			log.Error("published, but a binary cache was not filled", "cache", cache.Name(), "error", err)
+			log.Error("published, but a binary cache was not filled", "cache", to.Name(), "error", err)
 		default:
-			log.Info("binary cache filled", "cache", cache.Name(), "pushed", report.Pushed, "present", report.Present, "upstream", report.Upstream, "bytes", report.Bytes)
+			log.Info("binary cache filled", "cache", to.Name(), "pushed", report.Pushed, "present", report.Present, "upstream", report.Upstream, "bytes", report.Bytes)
 		}
 	}
 }
