@@ -98,7 +98,7 @@ func TestHostileRegistry(t *testing.T) {
 				limits.Bound = Bound
 				wanted := slices.Contains(place.kinds, kind)
 				if !wanted { // a machine that is busy is no hostile one
-					limits.Stall = 5 * time.Second
+					limits.Stall, limits.Answer = 5*time.Second, 5*time.Second
 				}
 				err := everything(ctx, asUser(t, server.URL, fetch.Guard(nil, limits)), randomIndex(t))
 				if (err != nil) != wanted || ctx.Err() != nil {
