@@ -59,36 +59,19 @@ func (c counting) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, er
 // objects returns where the toolset's store objects come from. Tools that no
 // cache has are built first, unless the system is one that may be missing.
 func (f *Factory) objects(ctx context.Context, w work, set toolset.Toolset, args toolset.Args, optional bool) (objects, error) {
-	absent := make([]error, len(set.Tools))
-	group, groupCtx := errgroup.WithContext(ctx)
-	for i, tool := range set.Tools {
-		group.Go(func() error {
-			_, err := f.Cache.Info(groupCtx, tool.Path)
-			if errors.Is(err, binarycache.ErrNotFound) {
-				absent[i] = err
-				return nil
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	todo, cause, err := f.absent(ctx, set)
+	if err != nil {
 		return objects{}, err
-	}
-	var todo []toolset.Tool
-	var names []string
-	var first error
-	for i, tool := range set.Tools {
-		if absent[i] != nil {
-			todo = append(todo, tool)
-			names = append(names, tool.Attr)
-			first = cmp.Or(first, absent[i])
-		}
 	}
 	if len(todo) == 0 {
 		return objects{cache: f.Cache}, nil
 	}
+	names := make([]string, len(todo))
+	for i, tool := range todo {
+		names[i] = tool.Attr
+	}
 	if optional {
-		return objects{}, fmt.Errorf("%s: %w", strings.Join(names, ", "), first)
+		return objects{}, fmt.Errorf("%s: %w", strings.Join(names, ", "), cause)
 	}
 	w.log.Info("building what no cache has", "system", args.System, "tools", strings.Join(names, " "))
 	store := realise.Store{Nix: w.nix}
@@ -104,4 +87,30 @@ func (f *Factory) objects(ctx context.Context, w work, set toolset.Toolset, args
 		return objects{}, fmt.Errorf("no cache has %s, and building: %w", strings.Join(names, ", "), err)
 	}
 	return objects{cache: f.Cache, local: &store}, nil
+}
+
+// absent returns the tools that no cache has, and what was said of the first one.
+func (f *Factory) absent(ctx context.Context, set toolset.Toolset) (tools []toolset.Tool, cause, err error) {
+	said := make([]error, len(set.Tools))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, tool := range set.Tools {
+		group.Go(func() error {
+			_, err := f.Cache.Info(ctx, tool.Path)
+			if errors.Is(err, binarycache.ErrNotFound) {
+				said[i] = err
+				return nil
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, nil, err
+	}
+	for i, tool := range set.Tools {
+		if said[i] != nil {
+			tools = append(tools, tool)
+			cause = cmp.Or(cause, said[i])
+		}
+	}
+	return tools, cause, nil
 }

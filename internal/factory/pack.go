@@ -79,10 +79,6 @@ func (f *Factory) packSystems(ctx context.Context, w work, systems []config.Syst
 	return made, lacks, nil
 }
 
-func (f *Factory) packer(w work) layers.Packer {
-	return layers.Packer{Dir: w.dir, Encoding: f.encoding()}
-}
-
 // assemble makes the images of the systems out of their layers.
 func (f *Factory) assemble(w work, s stacks) ([]image.Part, error) {
 	facts := image.Facts{

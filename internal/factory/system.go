@@ -15,6 +15,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nixdb"
+	"github.com/nixpkgs-factory/factory/internal/reuse"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
@@ -110,16 +111,22 @@ func (f *Factory) packClosure(ctx context.Context, w work, system config.System,
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
-	listings := make(map[nix.StorePath][]string)
-	for p := range list {
-		listings[p] = w.old.Listing(p)
+	return below, listings(below, w.old, list), nil
+}
+
+// listings returns the tools' files: of the layers that were made, else of those
+// that were found.
+func listings(below []*layers.Layer, old reuse.Index, tools map[nix.StorePath]bool) map[nix.StorePath][]string {
+	all := make(map[nix.StorePath][]string)
+	for p := range tools {
+		all[p] = old.Listing(p)
 	}
 	for _, layer := range below {
 		for p, files := range layer.Listings {
-			listings[p] = image.Listed(files)
+			all[p] = image.Listed(files)
 		}
 	}
-	return below, listings, nil
+	return all
 }
 
 // parallelLayers bounds how many layers are made at once. Each holds one
@@ -158,4 +165,8 @@ func (f *Factory) packRoot(w work, system config.System, set toolset.Toolset, cl
 		return nil, err
 	}
 	return f.packer(w).Files(files, "root file system, Nix database, links")
+}
+
+func (f *Factory) packer(w work) layers.Packer {
+	return layers.Packer{Dir: w.dir, Encoding: f.encoding()}
 }
