@@ -117,7 +117,7 @@ func TestEngines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	t.Cleanup(func() { listener.Close() })
 	here := listener.Addr().String()
 
 	folder := t.TempDir()
@@ -153,6 +153,7 @@ func TestEngines(t *testing.T) {
 	}
 	for _, e := range engines {
 		t.Run(e.String(), func(t *testing.T) {
+			t.Parallel()
 			image := e.Pull(t, ref)
 			started := map[bool]Container{true: e.Start(t, image, open), false: e.Start(t, image, closed)}
 			for _, tt := range tests {
@@ -206,6 +207,7 @@ func TestBuildAndRead(t *testing.T) {
 	write(t, filepath.Join(dir, "Dockerfile"), dockerfile)
 	for _, e := range engines {
 		t.Run(e.String(), func(t *testing.T) {
+			t.Parallel()
 			base := e.Pull(t, ref)
 			got := e.Read(t, base)
 			text, _ := got.Find("/text")

@@ -48,7 +48,7 @@ func newNixStore(t testing.TB) *nixStore {
 // prefetch returns the NAR hash and store path that nix-prefetch-url --unpack prints.
 func (s *nixStore) prefetch(t testing.TB, archive []byte) (nix.Hash, string) {
 	t.Helper()
-	file := filepath.Join(s.dir, "archive.tar.gz")
+	file := filepath.Join(t.TempDir(), "archive.tar.gz")
 	if err := os.WriteFile(file, archive, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -140,6 +140,7 @@ func TestAgreement(t *testing.T) {
 	store := newNixStore(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			archive := zip(t, tarOf(t, tt.members...))
 			tree := read(t, archive)
 			store.expectSame(t, archive, tree)
