@@ -182,7 +182,7 @@ func (b *Body) take(x *exchange) error {
 		b.src, b.size = io.NopCloser(strings.NewReader("")), b.off
 		return nil
 	}
-	return &statusError{status: x.answer.StatusCode, retryAfter: retryAfter(x.answer.Header)}
+	return answered(x.answer)
 }
 
 // begin takes an entity from its first byte.

@@ -61,14 +61,21 @@ func backOff(first time.Duration, n int) time.Duration {
 	return time.Duration(float64(pause) * (0.75 + 0.5*rand.Float64()))
 }
 
-// retryAfter reads the header of that name: seconds, or a date.
-func retryAfter(h http.Header) time.Duration {
+// RetryAfter reads the header of that name, seconds or a date. said is false when
+// there is none, or none that can be read.
+func RetryAfter(h http.Header, now time.Time) (pause time.Duration, said bool) {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+		return time.Duration(seconds) * time.Second, true
 	}
 	if date, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(date))
+		return max(0, date.Sub(now)), true
 	}
-	return 0
+	return 0, false
+}
+
+// answered makes an error of an answer that is not the wanted one.
+func answered(r *http.Response) *statusError {
+	pause, _ := RetryAfter(r.Header, time.Now())
+	return &statusError{status: r.StatusCode, retryAfter: pause}
 }

@@ -109,7 +109,7 @@ func (c *Client) try(ctx context.Context, r Request) ([]byte, error) {
 // read returns the body of a good answer, and of another one the error that it is.
 func (r Request) read(answer *http.Response) ([]byte, error) {
 	if answer.StatusCode/100 != 2 {
-		refusal := &statusError{status: answer.StatusCode, retryAfter: retryAfter(answer.Header)}
+		refusal := answered(answer)
 		if r.Refused != nil {
 			refusal.said = r.Refused(answer)
 		}

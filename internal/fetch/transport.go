@@ -17,19 +17,19 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	patience := patience{client: t.client}
 	for {
 		x, cause := t.client.send(req, base.RoundTrip)
-		answered := cause == nil
-		if answered {
+		replied := cause == nil
+		if replied {
 			x.answer.Body = x
 			if x.answer.StatusCode < http.StatusInternalServerError {
 				return x.answer, nil
 			}
-			cause = &statusError{status: x.answer.StatusCode, retryAfter: retryAfter(x.answer.Header)}
+			cause = answered(x.answer)
 		}
 		pause, again := patience.next(cause)
 		switch {
-		case again && answered:
+		case again && replied:
 			x.discard()
-		case answered:
+		case replied:
 			return x.answer, nil
 		case !again:
 			return nil, cause

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 )
 
 const (
@@ -57,14 +59,10 @@ func mark(resp *http.Response, body []byte) {
 	resp.Header.Del("X-RateLimit-Reset")
 }
 
-// retryAfter reads the header of that name: seconds, or a date.
+// retryAfter is how long a server wants us to wait.
 func retryAfter(h http.Header) time.Duration {
-	value := h.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if date, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(date))
+	if pause, said := fetch.RetryAfter(h, time.Now()); said {
+		return pause
 	}
 	return defaultPause
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 )
 
 // Options are how registries are spoken to.
@@ -65,7 +67,7 @@ func NewClient(o Options) *Client {
 		o.Backoff = time.Second
 	}
 	if o.Sleep == nil {
-		o.Sleep = sleep
+		o.Sleep = fetch.Sleep
 	}
 	if o.Sent != nil {
 		o.Transport = counting{o.Transport, o.Sent}
@@ -89,15 +91,4 @@ func (c *Client) Repository(repo name.Repository) (Repository, error) {
 // Remote returns a repository in a registry that shares nothing with others.
 func Remote(repo name.Repository, o Options) (Repository, error) {
 	return NewClient(o).Repository(repo)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

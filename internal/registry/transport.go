@@ -7,10 +7,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 )
 
 const (
@@ -102,14 +103,8 @@ func passing(err error) bool {
 }
 
 func retryAfter(resp *http.Response) time.Duration {
-	v := resp.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(v, 10, 20); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(0, at.Sub(now()))
-	}
-	return 0
+	pause, _ := fetch.RetryAfter(resp.Header, now())
+	return pause
 }
 
 // send sends a request once, with a body of its own, so that r can be sent again.
