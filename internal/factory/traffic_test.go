@@ -20,6 +20,7 @@ import (
 // Channels often meet on a commit: the second one to come there sends what is
 // its own, and has the rest mounted.
 func TestChannelsThatMeet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, settings{publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}})
 	w.setHead(release, "shared")
 	w.setHead(unstable, "next")
@@ -38,6 +39,7 @@ func TestChannelsThatMeet(t *testing.T) {
 }
 
 func TestTrafficWithNothingNew(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, settings{publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}})
 	w.expect(release+": build (new commit)", unstable+": build (new commit)")
 	w.mark()
@@ -105,6 +107,7 @@ func (b *bin) Push(ctx context.Context, infos []nix.PathInfo, objects upload.Obj
 }
 
 func TestUploadAfterPublication(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, settings{channels: onlyRelease, systems: "x86_64-linux, aarch64-linux"})
 	good, broken := &bin{nars: map[string]int64{}}, &bin{err: errors.New("the cache is full")}
 	f := w.open()
@@ -124,6 +127,7 @@ func TestUploadAfterPublication(t *testing.T) {
 }
 
 func TestStopBetweenChannels(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, settings{})
 	stop := make(chan struct{})
 	f := w.open()

@@ -18,6 +18,7 @@ import (
 )
 
 func TestCommitsThatWerePassedAreFilledIn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, settings{channels: onlyRelease})
 	w.config.Backfill = 2
 	w.expect(release+": build (new commit)", release+": build (backfill)", release+": build (backfill)")
@@ -70,6 +71,7 @@ func (w *world) index(channel, tag string) (registry.Repository, v1.ImageIndex) 
 }
 
 func TestFrozenChannels(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, settings{})
 	w.expect(release+": build (new commit)", unstable+": build (new commit)")
 	tag := w.tag(0, release, "latest")
@@ -133,6 +135,7 @@ func notFound(end string) func(http.ResponseWriter, *http.Request) bool {
 }
 
 func TestTagsThatStray(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, settings{channels: onlyRelease})
 	first := w.setHead(release, "shared")
 	w.expect(release + ": build (new commit)")
@@ -182,6 +185,7 @@ func (w *world) untag(channel, tag string) {
 }
 
 func TestTagTemplates(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, settings{channels: `[ { name: nixos-26.05, tags: [ latest, "{rev:12}", "{version}-{date}" ] } ]`})
 	head := w.setHead(release, "release-doc")
 	w.expect(release + ": build (new commit)")
@@ -266,6 +270,7 @@ func TestVerifyCommands(t *testing.T) {
 }
 
 func TestPartsGiveTheSameImage(t *testing.T) {
+	t.Parallel()
 	whole := newWorld(t, settings{channels: onlyRelease, systems: "x86_64-linux, aarch64-linux"})
 	head := whole.setHead(release, "shared")
 	whole.expect(release + ": build (new commit)")
@@ -324,6 +329,7 @@ func (w *world) join(parts []factory.Part) factory.Result {
 }
 
 func TestPatience(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, settings{channels: onlyRelease})
 	w.setHead(release, "shared")
 	w.config.Verify = []string{"false"}
