@@ -11,18 +11,18 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
 // tellActions tells GitHub Actions what became of the jobs, where that is what
 // runs this: a table in the step's summary, and the output "published" with the
 // images in JSON. Failures are annotations, see annotate.
-func (a *app) tellActions(results []factory.Result) error {
+func (a *app) tellActions(results []cycle.Result) error {
 	if a.env("GITHUB_ACTIONS") != "true" {
 		return nil
 	}
-	published := []factory.Published{}
+	published := []cycle.Published{}
 	for _, r := range results {
 		if r.Err == nil && r.Action != plan.None {
 			published = append(published, r.Published...)
@@ -80,7 +80,7 @@ func escape(s string, property bool) string {
 }
 
 // summarise writes the results as a Markdown table.
-func summarise(w io.Writer, results []factory.Result) error {
+func summarise(w io.Writer, results []cycle.Result) error {
 	var b strings.Builder
 	b.WriteString("| channel | revision | what changed | image | digest | bytes moved | time |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range results {

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/smallfile"
 )
 
@@ -128,7 +128,7 @@ func (a *app) publishIndex(ctx context.Context, files []string, o publishIndexOp
 		return err
 	}
 	defer f.Store.Close()
-	var results []factory.Result
+	var results []cycle.Result
 	a.doing = "joining what was built"
 	for _, parts := range commits {
 		results = append(results, f.Join(ctx, parts))
@@ -142,27 +142,27 @@ const maxPart = 1 << 20
 
 // readParts reads parts and groups them by commit, in the order in which the
 // commits come first.
-func readParts(files []string) ([][]factory.Part, error) {
-	var commits [][]factory.Part
+func readParts(files []string) ([][]cycle.Part, error) {
+	var commits [][]cycle.Part
 	for _, file := range files {
 		data, err := smallfile.Read(file, maxPart)
 		if err != nil {
 			return nil, err
 		}
-		var part factory.Part
+		var part cycle.Part
 		if err := json.Unmarshal(data, &part); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		if part.Channel == "" || !commitPattern.MatchString(part.Rev) || part.System == "" {
 			return nil, fmt.Errorf("%s: want the output of factory build --output json", file)
 		}
-		i := slices.IndexFunc(commits, func(c []factory.Part) bool {
+		i := slices.IndexFunc(commits, func(c []cycle.Part) bool {
 			return c[0].Channel == part.Channel && c[0].Rev == part.Rev
 		})
 		if i < 0 {
 			commits, i = append(commits, nil), len(commits)
 		}
-		if j := slices.IndexFunc(commits[i], func(p factory.Part) bool { return p.System == part.System }); j >= 0 {
+		if j := slices.IndexFunc(commits[i], func(p cycle.Part) bool { return p.System == part.System }); j >= 0 {
 			return nil, fmt.Errorf("%s: a second part of %s for %s", file, job(part.Channel, part.Rev), part.System)
 		}
 		commits[i] = append(commits[i], part)
@@ -172,7 +172,7 @@ func readParts(files []string) ([][]factory.Part, error) {
 
 // addDue adds the commits of a matrix of which there is no part, each with a
 // part for no system.
-func addDue(commits [][]factory.Part, due string) ([][]factory.Part, error) {
+func addDue(commits [][]cycle.Part, due string) ([][]cycle.Part, error) {
 	if due == "" {
 		return commits, nil
 	}
@@ -181,8 +181,8 @@ func addDue(commits [][]factory.Part, due string) ([][]factory.Part, error) {
 		return nil, err
 	}
 	for _, e := range m.Include {
-		if !slices.ContainsFunc(commits, func(c []factory.Part) bool { return c[0].Channel == e.Channel && c[0].Rev == e.Rev }) {
-			commits = append(commits, []factory.Part{{Channel: e.Channel, Rev: e.Rev}})
+		if !slices.ContainsFunc(commits, func(c []cycle.Part) bool { return c[0].Channel == e.Channel && c[0].Rev == e.Rev }) {
+			commits = append(commits, []cycle.Part{{Channel: e.Channel, Rev: e.Rev}})
 		}
 	}
 	return commits, nil

@@ -14,8 +14,8 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/daemon"
-	"github.com/nixpkgs-factory/factory/internal/factory"
 	"github.com/nixpkgs-factory/factory/internal/metrics"
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/plan"
@@ -25,7 +25,7 @@ import (
 type service struct {
 	*app
 	state   string
-	factory *factory.Factory
+	factory *cycle.Factory
 	hooks   *notify.Webhooks
 	metrics *metrics.Metrics
 	health  *daemon.Health
@@ -132,7 +132,7 @@ func (s *service) reload() (daemon.Options, error) {
 func (s *service) cycle(ctx context.Context) (time.Time, error) {
 	s.health.Begin()
 	start := time.Now()
-	results, err := s.factory.Cycle(ctx, factory.Options{Patient: true, Stop: daemon.Stopping(ctx)})
+	results, err := s.factory.Cycle(ctx, cycle.Options{Patient: true, Stop: daemon.Stopping(ctx)})
 	cut := cutOff(ctx)
 	if cut != nil {
 		err = cut
@@ -177,7 +177,7 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 
 // failuresInARow returns the longest row of failures of each channel: one commit
 // of it may fail beside another.
-func failuresInARow(results []factory.Result) map[string]int {
+func failuresInARow(results []cycle.Result) map[string]int {
 	longest := make(map[string]int)
 	for _, r := range results {
 		longest[r.Channel] = max(longest[r.Channel], r.Failed)
@@ -195,7 +195,7 @@ func cutOff(ctx context.Context) error {
 
 // unasked tells whether no channel of a cycle could be asked, upstream or in a
 // registry, and why not. Those that are frozen are not asked.
-func unasked(results []factory.Result) (why error) {
+func unasked(results []cycle.Result) (why error) {
 	for _, r := range results {
 		switch {
 		case r.Reason == plan.Frozen, r.Reason == plan.Gone:
@@ -228,7 +228,7 @@ func (s *service) nextTry(begun time.Time) (time.Time, error) {
 	return next, nil
 }
 
-func (s *service) measure(ctx context.Context, r factory.Result) {
+func (s *service) measure(ctx context.Context, r cycle.Result) {
 	m := s.metrics
 	if !r.Since.IsZero() {
 		m.Head(r.Channel, r.Rev, r.Since)

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/standin"
@@ -101,22 +101,22 @@ func TestDaemonFollowsAChannel(t *testing.T) {
 // whatever became of its image, is enough.
 func TestUnasked(t *testing.T) {
 	down := errors.New("api: no route")
-	frozen := factory.Result{Channel: "a", Reason: plan.Frozen}
-	asked := factory.Result{Channel: "b", Rev: "1", Reason: plan.UpToDate}
-	failed := factory.Result{Channel: "c", Rev: "2", Reason: plan.NewCommit, Err: errors.New("closure: 404")}
-	noHead := factory.Result{Channel: "d", Err: down}
-	noRegistry := factory.Result{Channel: "e", Rev: "3", Err: errors.New("registry: 503")}
+	frozen := cycle.Result{Channel: "a", Reason: plan.Frozen}
+	asked := cycle.Result{Channel: "b", Rev: "1", Reason: plan.UpToDate}
+	failed := cycle.Result{Channel: "c", Rev: "2", Reason: plan.NewCommit, Err: errors.New("closure: 404")}
+	noHead := cycle.Result{Channel: "d", Err: down}
+	noRegistry := cycle.Result{Channel: "e", Rev: "3", Err: errors.New("registry: 503")}
 	for _, tt := range []struct {
 		name    string
-		results []factory.Result
+		results []cycle.Result
 		want    error
 	}{
 		{"nothing to ask", nil, nil},
-		{"frozen", []factory.Result{frozen}, nil},
-		{"asked", []factory.Result{noHead, asked}, nil},
-		{"asked, and failed then", []factory.Result{failed, noHead}, nil},
-		{"no head", []factory.Result{frozen, noHead}, down},
-		{"neither head nor registry", []factory.Result{noHead, noRegistry}, down},
+		{"frozen", []cycle.Result{frozen}, nil},
+		{"asked", []cycle.Result{noHead, asked}, nil},
+		{"asked, and failed then", []cycle.Result{failed, noHead}, nil},
+		{"no head", []cycle.Result{frozen, noHead}, down},
+		{"neither head nor registry", []cycle.Result{noHead, noRegistry}, down},
 	} {
 		if got := unasked(tt.results); got != tt.want {
 			t.Errorf("%s: unasked = %v, want %v", tt.name, got, tt.want)

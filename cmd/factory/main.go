@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	programs "github.com/nixpkgs-factory/factory/internal/run"
 )
 
@@ -97,7 +97,7 @@ type app struct {
 
 	progress *bars  // once something long began on a terminal
 	doing    string // for whoever interrupts it: "building …"
-	moved    factory.Moved
+	moved    cycle.Moved
 }
 
 func (a *app) rootCommand() *cobra.Command {

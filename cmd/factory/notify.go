@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
@@ -37,7 +37,7 @@ func (a *app) webhooks(c config.Config) (*notify.Webhooks, error) {
 const lateness = 5 * time.Second
 
 // tell tells the webhooks what was published and what failed.
-func tell(ctx context.Context, f *factory.Factory, hooks *notify.Webhooks, results []factory.Result) {
+func tell(ctx context.Context, f *cycle.Factory, hooks *notify.Webhooks, results []cycle.Result) {
 	var events []notify.Event
 	for _, r := range results {
 		if r.Err != nil && interrupted(ctx, r.Failed) {

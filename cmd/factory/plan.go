@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
@@ -56,7 +56,7 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	}
 	defer f.Store.Close()
 	a.doing = asking
-	jobs, err := f.Plan(ctx, factory.Options{})
+	jobs, err := f.Plan(ctx, cycle.Options{})
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 )
 
@@ -62,8 +62,8 @@ func (a *app) rebuild(ctx context.Context, o rebuildOptions) error {
 	if err != nil {
 		return asUsage(err)
 	}
-	tell(ctx, f, hooks, []factory.Result{result})
-	return a.results(ctx, o.output, []factory.Result{result})
+	tell(ctx, f, hooks, []cycle.Result{result})
+	return a.results(ctx, o.output, []cycle.Result{result})
 }
 
 func checkRev(rev string) error {
@@ -76,7 +76,7 @@ func checkRev(rev string) error {
 // asUsage makes usage errors of names that a user got wrong.
 func asUsage(err error) error {
 	var (
-		channel  *factory.UnknownChannelError
+		channel  *cycle.UnknownChannelError
 		upstream *heads.UnknownChannelError
 		commit   *heads.UnknownCommitError
 	)

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/daemon"
-	"github.com/nixpkgs-factory/factory/internal/factory"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
@@ -80,7 +80,7 @@ func (a *app) runOnce(ctx context.Context, o runOptions) error {
 	a.doing = asking
 	limited, free := daemon.WithLimit(ctx, f.Config.Limit)
 	defer free()
-	results, err := f.Cycle(limited, factory.Options{NoBuild: o.noBuild})
+	results, err := f.Cycle(limited, cycle.Options{NoBuild: o.noBuild})
 	cut := cutOff(limited)
 	if err != nil {
 		return cmp.Or(cut, err)
@@ -93,7 +93,7 @@ func (a *app) runOnce(ctx context.Context, o runOptions) error {
 const asking = "asking upstream and the registries"
 
 // results prints what became of each job. Failures make the command fail.
-func (a *app) results(ctx context.Context, o output, results []factory.Result) error {
+func (a *app) results(ctx context.Context, o output, results []cycle.Result) error {
 	a.close() // the bars, before stdout is written to
 	if o.format == "json" {
 		if err := writeJSON(a.stdout, results); err != nil {
@@ -122,7 +122,7 @@ func (a *app) results(ctx context.Context, o output, results []factory.Result) e
 	return errors.Join(a.reported(failures), stopped)
 }
 
-func (a *app) resultTable(ctx context.Context, results []factory.Result) error {
+func (a *app) resultTable(ctx context.Context, results []cycle.Result) error {
 	rows := [][]string{{"CHANNEL", "REVISION", "RESULT", "IMAGE", "DIGEST"}}
 	for _, r := range results {
 		what := string(r.Reason)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/nixcli"
@@ -118,7 +118,7 @@ func (a *app) configPath() string {
 
 // open reads the configuration, holds the flags against it and puts everything
 // together. The caller closes the factory's Store.
-func (a *app) open(checks ...func(config.Config) error) (*factory.Factory, error) {
+func (a *app) open(checks ...func(config.Config) error) (*cycle.Factory, error) {
 	c, err := a.config(false)
 	if err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func (a *app) somewhere(c config.Config) error {
 }
 
 // prepare is open for commands that tell webhooks what they did.
-func (a *app) prepare(checks ...func(config.Config) error) (*factory.Factory, *notify.Webhooks, error) {
+func (a *app) prepare(checks ...func(config.Config) error) (*cycle.Factory, *notify.Webhooks, error) {
 	var hooks *notify.Webhooks
 	f, err := a.open(append(checks, func(c config.Config) (err error) {
 		if hooks, err = a.webhooks(c); err != nil {
@@ -152,7 +152,7 @@ func (a *app) prepare(checks ...func(config.Config) error) (*factory.Factory, *n
 	return f, hooks, err
 }
 
-func (a *app) factory(c config.Config) (*factory.Factory, error) {
+func (a *app) factory(c config.Config) (*cycle.Factory, error) {
 	if _, err := os.Stat(filepath.Join(c.Image, "image.nix")); err != nil {
 		return nil, usageError{fmt.Errorf("image folder: %w", err)}
 	}
@@ -203,7 +203,7 @@ func snapshot(c config.Config) (*record.Store, error) {
 }
 
 // wire puts everything together around a state that is open.
-func (a *app) wire(c config.Config, store *record.Store) (*factory.Factory, error) {
+func (a *app) wire(c config.Config, store *record.Store) (*cycle.Factory, error) {
 	f := a.fetch()
 	client, err := a.heads(c, f, store)
 	if err != nil {
@@ -217,7 +217,7 @@ func (a *app) wire(c config.Config, store *record.Store) (*factory.Factory, erro
 	for i, s := range c.Substituters {
 		subs[i] = binarycache.Substituter{URL: s.URL, Keys: s.Keys}
 	}
-	return &factory.Factory{
+	return &cycle.Factory{
 		Config:     c,
 		Heads:      client,
 		Fetch:      a.archives(c, f),

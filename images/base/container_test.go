@@ -21,7 +21,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/containertest"
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/image"
@@ -92,7 +92,7 @@ func publish(t *testing.T) published {
 	t.Cleanup(server.Close)
 	dir := t.TempDir()
 	f := newFactory(t, server, dir)
-	results, err := f.Cycle(t.Context(), factory.Options{})
+	results, err := f.Cycle(t.Context(), cycle.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func publish(t *testing.T) published {
 
 // newFactory puts a factory together that follows one channel of the stand-in.
 // Everything it makes is in dir.
-func newFactory(t *testing.T, server *standin.Server, dir string) *factory.Factory {
+func newFactory(t *testing.T, server *standin.Server, dir string) *cycle.Factory {
 	t.Helper()
 	here, err := filepath.Abs(".")
 	if err != nil {
@@ -140,7 +140,7 @@ channels: [ { name: %s } ]
 	for _, s := range conf.Substituters {
 		caches = append(caches, binarycache.Substituter{URL: s.URL, Keys: s.Keys})
 	}
-	return &factory.Factory{
+	return &cycle.Factory{
 		Config: conf,
 		Heads:  client,
 		Fetch:  fetcher,
@@ -151,7 +151,7 @@ channels: [ { name: %s } ]
 		},
 		Nix:      nixcli.Find,
 		Dir:      filepath.Join(dir, "work"),
-		Moved:    new(factory.Moved),
+		Moved:    new(cycle.Moved),
 		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Progress: progress.Silent{},
 		Now:      time.Now,

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nixpkgs-factory/factory/internal/containertest"
-	"github.com/nixpkgs-factory/factory/internal/factory"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/standin"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
@@ -54,7 +54,7 @@ func TestCyclesOfVersions(t *testing.T) {
 		if err != nil || !strings.HasPrefix(found.Version, v+".") {
 			t.Fatalf("the factory finds Nix %q, %v, want %s", found.Version, err, v)
 		}
-		results, err := f.Cycle(t.Context(), factory.Options{})
+		results, err := f.Cycle(t.Context(), cycle.Options{})
 		if err != nil || len(results) != 1 || results[0].Err != nil || len(results[0].Published) != 1 {
 			t.Fatalf("Nix %s: the cycle ends with %+v, %v", v, results, err)
 		}

@@ -120,7 +120,7 @@ var variable = regexp.MustCompile(`\b(?:FACTORY|REGISTRY|ATTIC|CACHIX|DOCKERHUB)
 // registries, or by the configuration's own notify.
 func TestVariablesInDocuments(t *testing.T) {
 	sources := string(readFile(t, githubDir+"/registries")) + string(readFile(t, root+"/channels.yaml"))
-	for _, pattern := range []string{"cmd/factory/*.go", "cmd/ownimage/*.go", "internal/upload/*.go", "internal/factory/*.go"} {
+	for _, pattern := range []string{"cmd/factory/*.go", "cmd/ownimage/*.go", "internal/upload/*.go", "internal/cycle/*.go"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v, %v", pattern, files, err)

@@ -1,0 +1,83 @@
+package cycle
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+)
+
+// recheck is how long what is below the image of a head counts as there without
+// being asked for. Registries' clean-ups take children and blobs of images and
+// leave their tags, and asking costs a request for each blob.
+const recheck = 24 * time.Hour
+
+// examine finds out whether the image of a head, or one that somebody asks for
+// by hand, can be pulled if the present recipe made it, and whether it could
+// have more systems by now.
+func (f *Factory) examine(ctx context.Context, r revision, t target) target {
+	if t.state.Err != nil || !t.state.Found {
+		return t
+	}
+	kept, err := f.Store.Kept(t.ref)
+	if err != nil {
+		t.state.Err = err
+		return t
+	}
+	t.state.Kept = kept != nil && kept.Recipe == r.recipe && kept.Digest != t.state.Digest
+	if t.state.Kept || t.state.Recipe != r.recipe {
+		return t // it is made anew, or cannot be
+	}
+	if r.byHand || f.Now().Sub(t.checked) >= recheck {
+		lost, err := missing(ctx, t)
+		if err != nil {
+			t.state.Err = fmt.Errorf("%s: %w", t.ref, err)
+			return t
+		}
+		if t.lost = lost; len(lost) == 0 {
+			t.checked = f.Now()
+		} else {
+			t.state.Incomplete = true
+			f.Log.Warn("the image cannot be pulled: the registry has lost a part of it", "image", t.ref, "lost", len(lost), "first", lost[0].String())
+		}
+	}
+	t.state.Arrived = r.isHead && f.arrived(ctx, r, t)
+	return t
+}
+
+// missing asks for all that an image consists of.
+func missing(ctx context.Context, t target) ([]v1.Hash, error) {
+	digest, err := v1.NewHash(t.state.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return t.repo.Missing(ctx, digest)
+}
+
+// arrived tells whether a system that the image was made without may be had
+// now. What its image waits for is on record and costs a question; where it is
+// not, the image is made again to find out, a day after it was first seen.
+func (f *Factory) arrived(ctx context.Context, r revision, t target) bool {
+	for _, system := range r.channel.Optional {
+		if slices.Contains(t.systems, system.Nix) {
+			continue
+		}
+		base, known := t.lacks[system.Nix]
+		if !known {
+			if t.recorded != nil && t.recorded.Digest == t.state.Digest && f.Now().Sub(t.recorded.Time) >= recheck {
+				return true
+			}
+			continue
+		}
+		if path, err := nix.ParseStorePathBase(base); err == nil {
+			if _, err := f.Cache.Info(ctx, path); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,77 @@
+package cycle
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/source"
+)
+
+// nixpkgs is the source of a revision: the tree that its commit names.
+type nixpkgs struct {
+	tree     *source.Tree
+	objects  []nix.PathInfo // the tree under each of its store names
+	unpacked string         // folder of the tree, for Nix
+	version  string         // of nixpkgs, as in "26.05"; "" where the tree does not say
+}
+
+// takeSource downloads the archive of a revision's commit and proves that it is the
+// commit's tree.
+func (f *Factory) takeSource(ctx context.Context, r revision, dir string, log *slog.Logger) (nixpkgs, error) {
+	up := f.Config.Upstream
+	url := source.ArchiveURL(up.Archive, up.Repository, r.commit.Rev)
+	tree, err := source.Fetch(ctx, f.Fetch, url, source.Options{Dir: dir, Progress: f.Progress, Label: r.channel.Name + " source"})
+	if err != nil {
+		return nixpkgs{}, err
+	}
+	src := nixpkgs{tree: tree, unpacked: filepath.Join(dir, "nixpkgs")}
+	if tree.TreeID != r.commit.Tree {
+		err = fmt.Errorf("%s: its git tree is %s, commit %s has the tree %s", url, tree.TreeID, r.commit.Rev, r.commit.Tree)
+	}
+	if err == nil {
+		src.objects, err = storeObjects(tree, f.Config.Source.Names)
+	}
+	if err == nil {
+		log.Info("source", "storePath", src.objects[0].Path, "narHash", tree.NarHash.SRI(), "bytes", tree.NarSize)
+		err = tree.Unpack(src.unpacked)
+	}
+	if err != nil {
+		tree.Close()
+		return nixpkgs{}, err
+	}
+	src.version = versionOf(tree)
+	return src, nil
+}
+
+func storeObjects(tree *source.Tree, names []string) ([]nix.PathInfo, error) {
+	infos := make([]nix.PathInfo, len(names))
+	for i, name := range names {
+		var err error
+		if infos[i], err = tree.PathInfo(name); err != nil {
+			return nil, err
+		}
+	}
+	return infos, nil
+}
+
+func (n nixpkgs) paths() []nix.StorePath {
+	list := make([]nix.StorePath, len(n.objects))
+	for i, info := range n.objects {
+		list[i] = info.Path
+	}
+	return list
+}
+
+// versionOf reads the version. .version is a link to lib/.version in newer trees; a
+// tree with neither still has its date and commit.
+func versionOf(tree *source.Tree) string {
+	version, err := tree.ReadFile("lib/.version", 1<<10)
+	if err != nil {
+		version, _ = tree.ReadFile(".version", 1<<10)
+	}
+	return strings.TrimSpace(string(version))
+}

@@ -1,0 +1,185 @@
+package cycle
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/plan"
+)
+
+// Part is the image of one system, pushed by digest, that waits for those of
+// the other systems. The JSON form goes from one job of a CI matrix to the next.
+type Part struct {
+	Channel string `json:"channel"`
+	Rev     string `json:"rev"`
+	System  string `json:"system"`
+	Recipe  string `json:"recipe"`
+	Digest  string `json:"digest"`
+
+	// Lacks is the store path that no cache has, where the digest is empty.
+	Lacks string `json:"lacks,omitempty"`
+}
+
+// BuildPart builds the image of one system and pushes it to every destination,
+// under its digest only.
+func (f *Factory) BuildPart(ctx context.Context, channel, rev, system string) (Part, error) {
+	asked, err := f.revision(ctx, channel, rev)
+	if err != nil {
+		return Part{}, err
+	}
+	systems := f.Config.SystemsOf(asked.channel)
+	i := slices.IndexFunc(systems, func(s config.System) bool { return s.Nix == system })
+	if i < 0 {
+		return Part{}, fmt.Errorf("%s is not a system of %s (it has %v)", system, channel, systemNames(systems))
+	}
+	j := job{revision: asked, targets: untried(asked)}
+	log := f.Log.With("channel", channel, "rev", asked.commit.Rev)
+	return withoutLost(ctx, log, false, func(fresh bool) (Part, error) { return f.part(ctx, j, systems[i], fresh, log) })
+}
+
+// untried are the targets of a revision that nobody has asked for it.
+func untried(r revision) []target {
+	targets := make([]target, len(r.repositories))
+	for i, repo := range r.repositories {
+		targets[i] = target{repo: repo, ref: repo.Ref(r.commit.Rev)}
+	}
+	return targets
+}
+
+// part makes the image of one system and pushes it. The digest is empty for an
+// optional system that upstream does not have.
+func (f *Factory) part(ctx context.Context, j job, system config.System, fresh bool, log *slog.Logger) (Part, error) {
+	part := Part{Channel: j.channel.Name, Rev: j.commit.Rev, System: system.Nix, Recipe: j.recipe}
+	w, end, err := f.begin(ctx, j, fresh, log)
+	if err != nil {
+		return part, err
+	}
+	defer end()
+	stacks, err := f.pack(ctx, w, []config.System{system})
+	part.Lacks = stacks.lacks[system.Nix]
+	if err != nil || len(stacks.each) == 0 {
+		return part, err
+	}
+	images, err := f.assemble(w, stacks)
+	if err != nil {
+		return part, err
+	}
+	digest, err := images[0].Image.Digest()
+	if err != nil {
+		return part, err
+	}
+	for _, t := range j.targets {
+		if err := t.repo.PushImage(ctx, images[0].Image); err != nil {
+			return part, fmt.Errorf("publish: %s: %w", t.repo.Ref(digest.String()), err)
+		}
+	}
+	f.upload(ctx, w.src, stacks, log)
+	part.Digest = digest.String()
+	return part, nil
+}
+
+// Join publishes one image out of the parts of a commit, which BuildPart has
+// pushed. It is the same image as if one machine had built all systems.
+func (f *Factory) Join(ctx context.Context, parts []Part) Result {
+	first := parts[0]
+	result := Result{Channel: first.Channel, Rev: first.Rev, Action: plan.None, Published: []Published{}}
+	j, err := f.planJoin(ctx, first.Channel, first.Rev)
+	if err == nil {
+		result.Action, result.Reason = j.plan.Action, j.plan.Reason
+		err = j.plan.Err
+	}
+	targets := j.targets
+	switch {
+	case err != nil:
+	case j.plan.Action == plan.None:
+		err = f.repairTags(ctx, j)
+	default:
+		if targets, err = f.join(ctx, j, parts); err == nil && allKept(targets) {
+			result.Action, result.Reason = plan.None, plan.Kept
+		}
+	}
+	result.Published = published(targets)
+	return f.recordFailure(ctx, result, err)
+}
+
+// planJoin makes the job for a commit whose parts were built.
+func (f *Factory) planJoin(ctx context.Context, channel, rev string) (job, error) {
+	r, err := f.revision(ctx, channel, rev)
+	if err != nil {
+		return job{}, err
+	}
+	targets, known := f.resolve(ctx, r)
+	if !r.isHead {
+		return job{revision: r, targets: targets, plan: plan.Fill(known)}, nil
+	}
+	return job{revision: r, targets: targets, plan: plan.Make([]plan.Channel{known})[0]}, nil
+}
+
+func (f *Factory) join(ctx context.Context, j job, parts []Part) ([]target, error) {
+	dir, release, err := f.workDir(ctx)
+	if err != nil {
+		return j.targets, err
+	}
+	defer release()
+	var images []image.Part
+	for _, system := range f.Config.SystemsOf(j.channel) {
+		img, err := f.partOf(ctx, j, parts, system)
+		if err != nil {
+			return j.targets, fmt.Errorf("%s: %w", system.Nix, err)
+		}
+		if img != nil {
+			images = append(images, image.Part{System: system, Image: img})
+		}
+	}
+	index, err := image.Index(images)
+	if err != nil {
+		return j.targets, err
+	}
+	lacks := make(map[string]string)
+	for _, part := range parts {
+		if part.Lacks != "" {
+			lacks[part.System] = part.Lacks
+		}
+	}
+	targets, err := f.publish(ctx, j, index, lacks, dir)
+	if err != nil {
+		return targets, err
+	}
+	if err := f.Store.Record(publications(j, targets, f.Now())); err != nil {
+		return targets, err
+	}
+	return targets, f.Store.Succeed(j.channel.Name, j.commit.Rev)
+}
+
+// partOf returns the image of a system, nil for an optional one that upstream
+// does not have.
+func (f *Factory) partOf(ctx context.Context, j job, parts []Part, system config.System) (v1.Image, error) {
+	i := slices.IndexFunc(parts, func(p Part) bool { return p.System == system.Nix })
+	if i < 0 {
+		return nil, fmt.Errorf("no part of %s@%s is for this system: it was not built", j.channel.Name, j.commit.Rev)
+	}
+	part := parts[i]
+	switch {
+	case part.Channel != j.channel.Name || part.Rev != j.commit.Rev:
+		return nil, fmt.Errorf("the part is of %s@%s", part.Channel, part.Rev)
+	case part.Recipe != j.recipe:
+		return nil, fmt.Errorf("the part was made by the recipe %s, this configuration has %s", part.Recipe, j.recipe)
+	case part.Digest == "" && slices.Contains(j.channel.Optional, system):
+		return nil, nil
+	}
+	digest, err := v1.NewHash(part.Digest)
+	if err != nil {
+		return nil, err
+	}
+	img, err := j.targets[0].repo.Image(ctx, digest)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", j.targets[0].repo.Ref(part.Digest), err)
+	}
+	return img, nil
+}

@@ -1,0 +1,157 @@
+package cycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nixpkgs-factory/factory/internal/check"
+	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/plan"
+	"github.com/nixpkgs-factory/factory/internal/registry"
+)
+
+// publish checks the index, sends it to every target, has it verified there,
+// and sets the tags: first all blobs and manifests everywhere, then the commit
+// tags, then the moving tags. lacks are the systems that were left out. What the
+// targets have afterwards is returned, also after an error.
+func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, lacks map[string]string, scratch string) ([]target, error) {
+	if err := check.Index(index, scratch); err != nil {
+		return j.targets, fmt.Errorf("check: %w", err)
+	}
+	digest, err := index.Digest()
+	if err != nil {
+		return j.targets, err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return j.targets, err
+	}
+	if err := f.push(ctx, j, index); err != nil {
+		return j.targets, err
+	}
+	if err := f.verify(ctx, j.targets[0].repo, digest); err != nil {
+		return j.targets, fmt.Errorf("verify: %w", err)
+	}
+	isHead, err := f.mayTag(ctx, j, digest)
+	if err != nil {
+		return j.targets, fmt.Errorf("publish: %w", err)
+	}
+	made := held{
+		state:   plan.Published{Found: true, Digest: digest.String(), Rev: j.commit.Rev, Recipe: j.recipe},
+		version: manifest.Annotations[image.ReleaseLabel],
+		systems: image.SystemNames(manifest),
+		lacks:   lacks,
+		checked: f.Now(), // the push has asked for everything
+	}
+	var moving []string
+	if isHead {
+		moving = j.channel.TagsFor(j.commit.Rev, j.commit.Date, made.version)
+	}
+	targets, err := f.setTags(ctx, j, index, made, moving)
+	if err != nil {
+		return targets, fmt.Errorf("publish: %w", err)
+	}
+	return targets, nil
+}
+
+// push sends the index to every target, under its digest only.
+func (f *Factory) push(ctx context.Context, j job, index v1.ImageIndex) error {
+	for _, t := range j.targets {
+		pushing := f.Progress.Start(j.channel.Name+" pushing", 0)
+		err := t.repo.Push(ctx, index)
+		pushing.Done()
+		if err != nil {
+			return fmt.Errorf("publish: %s: %w", t.ref, err)
+		}
+	}
+	return nil
+}
+
+// setTags sets the tags of an image that was pushed, and returns what each target
+// has then. Where the commit's tag cannot be moved, the image that it leads to
+// stays the one of the target.
+func (f *Factory) setTags(ctx context.Context, j job, index v1.ImageIndex, made held, moving []string) ([]target, error) {
+	targets := slices.Clone(j.targets)
+	stays := make([]bool, len(targets))
+	var err error
+	for i, t := range targets {
+		if stays[i], err = f.setTag(ctx, j, t, index, j.commit.Rev); err != nil {
+			return targets, err
+		}
+	}
+	for _, tag := range moving {
+		for i, t := range targets {
+			if stays[i] {
+				continue
+			}
+			if _, err := f.setTag(ctx, j, t, index, tag); err != nil {
+				return targets, err
+			}
+		}
+	}
+	for i, t := range targets {
+		if !stays[i] {
+			targets[i].held = made
+			f.Log.Info("published", "channel", j.channel.Name, "image", t.ref, "digest", made.state.Digest)
+			continue
+		}
+		if targets[i].held, err = keep(ctx, t, j.commit.Rev); err != nil {
+			return targets, err
+		}
+	}
+	return targets, nil
+}
+
+// keep reads the image that a commit's tag goes on to lead to.
+func keep(ctx context.Context, t target, rev string) (held, error) {
+	digest, err := t.repo.Digest(ctx, rev)
+	if err != nil {
+		return t.held, fmt.Errorf("%s: %w", t.ref, err)
+	}
+	kept, err := readHeld(ctx, t.repo, digest.String())
+	if err != nil {
+		return t.held, fmt.Errorf("%s: %w", t.ref, err)
+	}
+	kept.state.Kept = true
+	return kept, nil
+}
+
+// mayTag looks again before tags are set, for a build takes its time: a channel
+// that moved on meanwhile keeps its moving tags, and the tag that an outdated
+// commit has is not written over.
+//
+// If the channel cannot be asked now, the image is not thrown away: it gets the
+// tag of its commit where nothing else has that, and the moving tags are left to
+// the next cycle, which knows whether the commit is still the head.
+func (f *Factory) mayTag(ctx context.Context, j job, digest v1.Hash) (isHead bool, err error) {
+	outdated := "the tag of an outdated commit never changes"
+	if j.isHead {
+		head, err := f.Heads.Head(ctx, j.channel.Name)
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if err == nil && head.Rev == j.commit.Rev {
+			return true, nil
+		}
+		if err != nil {
+			f.Log.Warn("it cannot be asked whether the commit is still the head: the moving tags are left to the next cycle",
+				"channel", j.channel.Name, "rev", j.commit.Rev, "error", err)
+			outdated = fmt.Sprintf("whether the commit is still the head cannot be asked (%v)", err)
+		}
+	}
+	for _, t := range j.targets {
+		got, err := t.repo.Digest(ctx, j.commit.Rev)
+		switch {
+		case errors.Is(err, registry.ErrNotFound):
+		case err != nil:
+			return false, fmt.Errorf("%s: %w", t.ref, err)
+		case got != digest:
+			return false, fmt.Errorf("%s: it is %s now, and %s", t.ref, got, outdated)
+		}
+	}
+	return false, nil
+}

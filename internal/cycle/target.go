@@ -1,0 +1,162 @@
+package cycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/plan"
+	"github.com/nixpkgs-factory/factory/internal/record"
+	"github.com/nixpkgs-factory/factory/internal/registry"
+)
+
+// target is where a revision's image goes in one destination, and what is there.
+type target struct {
+	repo     registry.Repository
+	ref      string // repository and commit tag
+	recorded *record.Publication
+	held
+	lost []v1.Hash // what is gone below the digest
+
+	// astray says that the tag of the image on record is gone, or was moved by
+	// somebody else, while the image itself is still there.
+	astray bool
+}
+
+// held is the image that a target has.
+type held struct {
+	state   plan.Published
+	version string            // of nixpkgs, where the image says it
+	systems []string          // that the image is for
+	lacks   map[string]string // store paths that systems which it is not for wait for
+	checked time.Time         // all that is below the digest was there
+}
+
+// resolve asks each destination for the tag of a revision's commit.
+func (f *Factory) resolve(ctx context.Context, r revision) ([]target, plan.Channel) {
+	known := plan.Channel{
+		Name:    r.channel.Name,
+		Head:    heads.Head{Channel: r.channel.Name, Commit: r.commit},
+		Recipe:  r.recipe,
+		Systems: systemNames(f.Config.SystemsOf(r.channel)),
+	}
+	var targets []target
+	for _, repo := range r.repositories {
+		t := f.target(ctx, r, repo)
+		if r.isHead || r.byHand {
+			t = f.examine(ctx, r, t)
+		}
+		targets = append(targets, t)
+		known.Images = append(known.Images, t.ref)
+		known.Published = append(known.Published, t.state)
+		if known.Recorded == nil {
+			known.Recorded = t.recorded
+		}
+	}
+	return targets, known
+}
+
+// target asks one repository for the tag of a revision's commit.
+func (f *Factory) target(ctx context.Context, r revision, repo registry.Repository) target {
+	t := target{repo: repo, ref: repo.Ref(r.commit.Rev)}
+	var err error
+	if t.recorded, err = f.Store.Publication(r.channel.Name, t.ref); err != nil {
+		t.state.Err = err
+		return t
+	}
+	if t.held, t.astray, err = holds(ctx, r, repo, t.recorded); err != nil {
+		t.state.Err = fmt.Errorf("%s: %w", t.ref, err)
+	}
+	return t
+}
+
+// holds finds out which image a repository has under a commit's tag. If the digest
+// is the one on record, the record knows the recipe and the manifest need not be
+// fetched.
+func holds(ctx context.Context, r revision, repo registry.Repository, recorded *record.Publication) (h held, astray bool, err error) {
+	digest, err := repo.Digest(ctx, r.commit.Rev)
+	absent := errors.Is(err, registry.ErrNotFound)
+	switch {
+	case err != nil && !absent:
+		return held{}, false, err
+	case !absent && recorded != nil && recorded.Digest == digest.String():
+		h = remembered(recorded)
+		h.checked = recorded.Checked
+		return h, false, nil
+	case r.isHead && recorded != nil && recorded.Recipe == r.recipe:
+		_, err := repo.Index(ctx, recorded.Digest)
+		if err == nil {
+			return remembered(recorded), true, nil
+		}
+		if !errors.Is(err, registry.ErrNotFound) {
+			return held{}, false, err
+		}
+		// It has to be made again.
+	}
+	if absent {
+		return held{}, false, nil
+	}
+	h, err = readHeld(ctx, repo, digest.String())
+	return h, false, err
+}
+
+// remembered is what is on record of an image.
+func remembered(r *record.Publication) held {
+	return held{
+		state:   plan.Published{Found: true, Digest: r.Digest, Rev: r.Rev, Recipe: r.Recipe},
+		version: r.Version, systems: r.Systems, lacks: r.Lacks,
+	}
+}
+
+// readHeld reads what an index says of itself.
+func readHeld(ctx context.Context, repo registry.Repository, digest string) (held, error) {
+	index, err := repo.Index(ctx, digest)
+	if err != nil {
+		return held{}, err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return held{}, err
+	}
+	return held{
+		state: plan.Published{
+			Found:  true,
+			Digest: digest,
+			Rev:    manifest.Annotations[image.RevisionLabel],
+			Recipe: manifest.Annotations[image.RecipeLabel],
+		},
+		version: manifest.Annotations[image.ReleaseLabel],
+		systems: image.SystemNames(manifest),
+	}, nil
+}
+
+// published lists what is there.
+func published(targets []target) []Published {
+	list := []Published{}
+	for _, t := range targets {
+		if t.state.Found {
+			list = append(list, Published{Image: t.ref, Digest: t.state.Digest})
+		}
+	}
+	return list
+}
+
+// allKept tells whether every target keeps what it has had.
+func allKept(targets []target) bool {
+	return !slices.ContainsFunc(targets, func(t target) bool { return !t.state.Kept })
+}
+
+// lostBlobs are those that a registry is known to have lost.
+func lostBlobs(targets []target) []v1.Hash {
+	var lost []v1.Hash
+	for _, t := range targets {
+		lost = append(lost, t.lost...)
+	}
+	return lost
+}

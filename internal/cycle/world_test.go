@@ -1,0 +1,246 @@
+package cycle_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nixpkgs-factory/factory/internal/binarycache"
+	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/progress"
+	"github.com/nixpkgs-factory/factory/internal/record"
+	"github.com/nixpkgs-factory/factory/internal/registry"
+	"github.com/nixpkgs-factory/factory/internal/standin"
+)
+
+// The channels of the stand-in upstream.
+const (
+	release  = "nixos-26.05"
+	unstable = "nixos-unstable"
+)
+
+// foreign is the system whose packages are small: what is the same for every
+// system is tested with it.
+const foreign = "aarch64-linux"
+
+const imageFolder = "../../images/base"
+
+var prepare = sync.OnceValues(func() (*standin.Fixture, error) {
+	return standin.Prepare(context.Background(), standin.Options{Log: os.Stderr})
+})
+
+func fixture(t testing.TB) *standin.Fixture {
+	t.Helper()
+	f, err := prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// settings are what a test's configuration has that others have not.
+type settings struct {
+	publish  []string // nil: an OCI layout
+	systems  string   // "": foreign
+	image    string   // "": the one of this repository
+	channels string   // YAML of the list; "": both, the first with the tag latest
+	caches   string   // YAML of further substituters, asked before the stand-in's
+	dir      string   // "": a temporary folder
+}
+
+// world is an upstream, a configuration that follows it, and a place to publish
+// to, all of one test's own.
+type world struct {
+	t        testing.TB
+	fixture  *standin.Fixture
+	upstream *standin.Server
+	config   config.Config
+	dir      string
+	log      log
+	wire     wire // to registries
+	client   *registry.Client
+	stall    time.Duration
+	now      time.Time
+	seen     int // requests to the upstream before mark
+}
+
+const bothChannels = "[ { name: nixos-26.05, tags: [ latest ] }, { name: nixos-unstable } ]"
+
+func newWorld(t testing.TB, s settings) *world {
+	t.Helper()
+	w := &world{t: t, fixture: fixture(t), dir: s.dir, now: time.Date(2026, time.July, 1, 12, 0, 0, 0, time.UTC)}
+	if w.dir == "" {
+		w.dir = t.TempDir()
+	}
+	var err error
+	if w.upstream, err = w.fixture.Start(context.Background(), standin.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.upstream.Close)
+	image, err := filepath.Abs(imageFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.image != "" {
+		image = s.image
+	}
+	if s.publish == nil {
+		s.publish = []string{"oci:registry"}
+	}
+	text := fmt.Sprintf("upstream: { repository: %s, api: %s, archive: %s }\n", standin.Repository, w.upstream.API(), w.upstream.Archive()) +
+		"substituters:\n" + s.caches + fmt.Sprintf("- { url: %s, keys: [ %q ] }\n", w.upstream.Cache(), w.upstream.PublicKey()) +
+		"publish:\n"
+	for _, to := range s.publish {
+		text += fmt.Sprintf("- to: %q\n", to)
+	}
+	text += fmt.Sprintf("image: %q\nsystems: [ %s ]\nchannels: %s\ncache: work\n",
+		image, or(s.systems, foreign), or(s.channels, bothChannels))
+	file := filepath.Join(w.dir, "channels.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if w.config, err = config.Parse(file, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// open puts a factory together as a new process does. The caller closes its state.
+func (w *world) open() *cycle.Factory {
+	w.t.Helper()
+	store, err := record.Open(w.config.State)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.client = w.newClient()
+	client := fetch.New(fetch.Options{Delay: time.Millisecond, Limits: fetch.Limits{Stall: w.stall}})
+	api, err := heads.NewClient(heads.Options{
+		API:        w.config.Upstream.API,
+		Repository: w.config.Upstream.Repository,
+		ETags:      store,
+		HTTP:       &http.Client{Transport: client.Transport()},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var subs []binarycache.Substituter
+	for _, s := range w.config.Substituters {
+		subs = append(subs, binarycache.Substituter{URL: s.URL, Keys: s.Keys})
+	}
+	return &cycle.Factory{
+		Config:     w.config,
+		Heads:      api,
+		Fetch:      client,
+		Cache:      binarycache.New(client, subs),
+		Store:      store,
+		Repository: w.repository,
+		Nix:        nixcli.Find,
+		Dir:        w.config.Cache,
+		ConfigDir:  w.dir,
+		Moved:      new(cycle.Moved),
+		Log:        slog.New(slog.NewTextHandler(&w.log, nil)),
+		Progress:   progress.Silent{},
+		Now:        func() time.Time { return w.now },
+	}
+}
+
+func (w *world) repository(dest config.Destination, channel string) (registry.Repository, error) {
+	if dest.Layout != "" {
+		return registry.Layout(dest.Layout, dest.Repository(channel)), nil
+	}
+	repo, err := dest.Remote(channel)
+	if err != nil {
+		return nil, err
+	}
+	if w.client == nil {
+		return w.newClient().Repository(repo)
+	}
+	return w.client.Repository(repo)
+}
+
+func (w *world) newClient() *registry.Client {
+	return registry.NewClient(registry.Options{Keychain: w.wire.keychain, Transport: &w.wire, Backoff: time.Millisecond, Push: true})
+}
+
+// cycle runs one cycle in a factory of its own, half a day after the last one.
+func (w *world) cycle() []cycle.Result {
+	w.t.Helper()
+	return w.cycleIn(w.t.Context())
+}
+
+func (w *world) cycleIn(ctx context.Context) []cycle.Result {
+	w.t.Helper()
+	w.now = w.now.Add(12 * time.Hour)
+	f := w.open()
+	defer f.Store.Close()
+	results, err := f.Cycle(ctx, cycle.Options{})
+	if err != nil && ctx.Err() == nil {
+		w.t.Fatal(err)
+	}
+	return results
+}
+
+// rebuild asks for an image by hand.
+func (w *world) rebuild(channel, rev string) cycle.Result {
+	w.t.Helper()
+	f := w.open()
+	defer f.Store.Close()
+	result, err := f.Rebuild(w.t.Context(), channel, rev)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return result
+}
+
+// outcome is a result in a form that tests compare: "channel: action (reason)",
+// or "channel: failed".
+func outcome(results []cycle.Result) []string {
+	list := []string{}
+	for _, r := range results {
+		if r.Err != nil {
+			list = append(list, r.Channel+": failed")
+			continue
+		}
+		list = append(list, fmt.Sprintf("%s: %s (%s)", r.Channel, r.Action, r.Reason))
+	}
+	return list
+}
+
+// expect runs a cycle that has to end as described, and returns its results.
+func (w *world) expect(want ...string) []cycle.Result {
+	w.t.Helper()
+	results := w.cycle()
+	if diff := cmp.Diff(want, outcome(results)); diff != "" {
+		w.t.Fatalf("the cycle ended otherwise (-want +got):\n%s\n%s", diff, w.log.text())
+	}
+	return results
+}
+
+// setHead moves a channel to the commit of a change.
+func (w *world) setHead(channel, change string) (rev string) {
+	w.t.Helper()
+	rev = w.fixture.Commit(change).Rev
+	if err := w.upstream.SetHead(channel, rev); err != nil {
+		w.t.Fatal(err)
+	}
+	return rev
+}
