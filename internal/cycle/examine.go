@@ -29,23 +29,33 @@ func (f *Factory) examine(ctx context.Context, r revision, t target) target {
 		return t
 	}
 	t.state.Kept = kept != nil && kept.Recipe == r.recipe && kept.Digest != t.state.Digest
-	if t.state.Kept || t.state.Recipe != r.recipe {
-		return t // it is made anew, or cannot be
+	if t.state.Recipe != r.recipe && !t.state.Kept {
+		return t // it is made anew
 	}
 	if r.byHand || f.Now().Sub(t.checked) >= recheck {
-		lost, err := missing(ctx, t)
-		if err != nil {
-			t.state.Err = fmt.Errorf("%s: %w", t.ref, err)
+		if t = f.lookBelow(ctx, t); t.state.Err != nil {
 			return t
 		}
-		if t.lost = lost; len(lost) == 0 {
-			t.checked = f.Now()
-		} else {
-			t.state.Incomplete = true
-			f.Log.Warn("the image cannot be pulled: the registry has lost a part of it", "image", t.ref, "lost", len(lost), "first", lost[0].String())
-		}
 	}
-	t.state.Arrived = r.isHead && f.arrived(ctx, r, t)
+	t.state.Arrived = !t.state.Kept && r.isHead && f.arrived(ctx, r, t)
+	return t
+}
+
+// lookBelow asks for all that the image consists of. An image that is kept for
+// its tag's sake cannot be made again: the recipe is another one by now.
+func (f *Factory) lookBelow(ctx context.Context, t target) target {
+	lost, err := missing(ctx, t)
+	switch {
+	case err != nil:
+		t.state.Err = fmt.Errorf("%s: %w", t.ref, err)
+	case len(lost) == 0:
+		t.checked = f.Now()
+	case t.state.Kept:
+		t.state.Err = fmt.Errorf("%s: it cannot be pulled, for the registry has lost a part of it (%s), and its tag cannot be moved to another image: delete it in the registry, then it is made again", t.ref, lost[0])
+	default:
+		t.lost, t.state.Incomplete = lost, true
+		f.Log.Warn("the image cannot be pulled: the registry has lost a part of it", "image", t.ref, "lost", len(lost), "first", lost[0].String())
+	}
 	return t
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
 )
@@ -74,12 +75,55 @@ func TestTagsThatCannotBeMoved(t *testing.T) {
 		t.Errorf("rebuild: %+v, told %d times", result, told())
 	}
 
-	t.Log("the registry changes its mind: the next head has all tags")
+	t.Log("the registry changes its mind: it is asked again after a week")
 	w.wire.fails(nil)
+	w.expect(release + ": none (up to date)")
+	if got := w.tag(0, release, "latest"); got != first.Published[0].Digest {
+		t.Errorf("latest is %s within the week, want %s", got, first.Published[0].Digest)
+	}
+	w.now = w.now.Add(7 * 24 * time.Hour)
+	w.expect(release + ": none (up to date)")
+	if got := w.tag(0, release, "latest"); got != moved.Published[0].Digest {
+		t.Errorf("latest is %s after a week, want %s", got, moved.Published[0].Digest)
+	}
+
+	t.Log("the next head has all tags")
 	w.setHead(release, "release-deep")
 	last := w.expect(release + ": build (new commit)")[0]
 	if got := w.tag(0, release, "latest"); got != last.Published[0].Digest {
 		t.Errorf("latest is %s, want %s", got, last.Published[0].Digest)
+	}
+}
+
+// An image that is kept and has lost a part can neither be pulled nor be made
+// again: that is a failure, until its tag is gone.
+func TestKeptImageThatLostAPart(t *testing.T) {
+	t.Parallel()
+	image := copyImage(t)
+	host := registrytest.Start(t, registrytest.Options{})
+	w := newWorld(t, settings{publish: []string{host + "/org"}, image: image, channels: onlyRelease})
+	w.immutable()
+	first := w.expect(release + ": build (new commit)")[0]
+	appendTo(t, filepath.Join(image, "rootfs/etc/profile"), "# another line\n")
+	w.expect(release + ": none (kept, its tag is immutable)")
+	w.expect(release + ": none (up to date)")
+	manifest, err := w.image(release, first.Rev).Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.removed(host, "blobs", manifest.Layers[2].Digest)
+	w.now = w.now.Add(24 * time.Hour)
+	results := w.expect(release + ": failed")
+	contains(t, "error", results[0].Error, manifest.Layers[2].Digest.String(), "delete it in the registry")
+
+	_, index := w.index(release, first.Rev)
+	digest, err := index.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.removed(host, "manifests", digest)
+	if again := w.expect(release + ": build (missing in registry)")[0]; again.Published[0].Digest == digest.String() || w.lost(first.Rev) > 0 {
+		t.Errorf("published %v, %d parts are missing, want another image that is whole", again.Published, w.lost(first.Rev))
 	}
 }
 

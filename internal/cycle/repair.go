@@ -126,11 +126,15 @@ func (f *Factory) strays(ctx context.Context, t target, tag string) (bool, error
 	return !refused, err
 }
 
+// askAgain is how long a registry's refusal to move a tag holds: rules change,
+// and what sounded like one may have been something that passes.
+const askAgain = 7 * 24 * time.Hour
+
 // refused tells whether the registry has refused to move a tag to the image that
 // the target has.
 func (f *Factory) refused(t target, tag string) (bool, error) {
 	kept, err := f.Store.Kept(t.repo.Ref(tag))
-	return kept != nil && kept.Digest == t.state.Digest, err
+	return kept != nil && kept.Digest == t.state.Digest && f.Now().Sub(kept.Time) < askAgain, err
 }
 
 // setTag makes a tag point to an index. A tag that the registry refuses to move
