@@ -34,7 +34,7 @@ func newNixStore(t testing.TB) *nixStore {
 			return err
 		})
 	})
-	return &nixStore{dir: dir, env: []string{
+	s := &nixStore{dir: dir, env: []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + dir,
 		"TMPDIR=" + dir,
@@ -43,6 +43,13 @@ func newNixStore(t testing.TB) *nixStore {
 		"NIX_CONF_DIR=" + dir + "/conf",
 		"NIX_CONFIG=build-users-group =\nsubstitute = false\n",
 	}}
+	// Several that make a store at once get into each other's way.
+	begin := exec.Command("nix-store", "--init")
+	begin.Env = s.env
+	if out, err := begin.CombinedOutput(); err != nil {
+		t.Fatalf("nix-store --init: %v\n%s", err, out)
+	}
+	return s
 }
 
 // prefetch returns the NAR hash and store path that nix-prefetch-url --unpack prints.
