@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
@@ -117,7 +117,7 @@ func examineImage(c config.Config) finding {
 
 // examineNix looks for Nix, and tries how it evaluates.
 func examineNix(ctx context.Context) []finding {
-	nix, err := nixcli.Find(ctx)
+	nix, err := evaluator.Find(ctx)
 	found := judge("Nix", "version "+nix.Version, err, getNix)
 	if err != nil {
 		return []finding{found}
@@ -125,7 +125,7 @@ func examineNix(ctx context.Context) []finding {
 	if toolset.TooOldForNewest(nix.Version) {
 		found.Advice = "newer trees of nixpkgs want " + toolset.Newest + " or newer: " + getNix
 	}
-	var mode nixcli.Mode
+	var mode evaluator.Mode
 	dir, err := os.MkdirTemp("", "factory-doctor-*")
 	if err == nil {
 		defer os.RemoveAll(dir)

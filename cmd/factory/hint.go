@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
@@ -12,7 +12,7 @@ const getNix = "get Nix from https://nixos.org/download, or run the factory's ow
 // hint says what a user can do about an error, or nothing.
 func hint(err error) string {
 	var (
-		missing *nixcli.MissingError
+		missing *evaluator.MissingError
 		old     *toolset.VersionError
 	)
 	switch {

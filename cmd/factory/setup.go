@@ -16,9 +16,9 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/heads"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
@@ -225,7 +225,7 @@ func (a *app) wire(c config.Config, store *record.Store) (*cycle.Factory, error)
 		Store:      store,
 		Repository: open,
 		Uploads:    a.uploads(c),
-		Nix:        nixcli.Find,
+		Nix:        evaluator.Find,
 		Dir:        c.Cache,
 		ConfigDir:  filepath.Dir(a.configPath()),
 		Log:        a.logger(),

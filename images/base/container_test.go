@@ -22,11 +22,11 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/containertest"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
@@ -149,7 +149,7 @@ channels: [ { name: %s } ]
 		Repository: func(to config.Destination, channel string) (registry.Repository, error) {
 			return registry.Layout(to.Layout, to.Repository(channel)), nil
 		},
-		Nix:      nixcli.Find,
+		Nix:      evaluator.Find,
 		Dir:      filepath.Join(dir, "work"),
 		Moved:    new(cycle.Moved),
 		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),

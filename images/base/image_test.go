@@ -14,8 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/standin"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
@@ -62,7 +62,7 @@ func arguments(t *testing.T, dir, system, rev string) toolset.Args {
 
 func evaluate(t *testing.T, args toolset.Args) (toolset.Toolset, error) {
 	t.Helper()
-	cli, err := nixcli.Find(t.Context())
+	cli, err := evaluator.Find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

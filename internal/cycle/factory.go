@@ -15,9 +15,9 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/heads"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/record"
@@ -43,7 +43,7 @@ type Factory struct {
 	Uploads []upload.Target
 
 	// Nix finds the Nix of this machine; asked only when something is built.
-	Nix func(context.Context) (nixcli.Nix, error)
+	Nix func(context.Context) (evaluator.Nix, error)
 
 	Dir       string // for unfinished work; what is below it may be deleted
 	ConfigDir string // where commands of the configuration run

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
@@ -13,7 +13,7 @@ func TestNixTooOld(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
 	w.serveInstead(t, "lib/minver.nix", "# Comments name other versions: \"1.0\"\n\"2.99.1\"\n", "")
-	found, err := nixcli.Find(t.Context())
+	found, err := evaluator.Find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

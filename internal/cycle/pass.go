@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/reuse"
 	"github.com/nixpkgs-factory/factory/internal/workdir"
@@ -63,7 +63,7 @@ type work struct {
 	revision
 	src nixpkgs
 	old reuse.Index // what registries have of earlier images
-	nix nixcli.Nix
+	nix evaluator.Nix
 	dir string // of this build alone
 	log *slog.Logger
 }
@@ -80,7 +80,7 @@ func (f *Factory) begin(ctx context.Context, j job, fresh bool, log *slog.Logger
 	if w.nix, err = f.Nix(ctx); err != nil {
 		return w, nil, err
 	}
-	w.nix.Limits = nixcli.Limits{Timeout: f.Config.Evaluation.Timeout, Memory: f.Config.Evaluation.Memory}
+	w.nix.Limits = evaluator.Limits{Timeout: f.Config.Evaluation.Timeout, Memory: f.Config.Evaluation.Memory}
 	dir, release, err := f.workDir(ctx)
 	if err != nil {
 		return w, nil, err

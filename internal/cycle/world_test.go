@@ -16,9 +16,9 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/heads"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
@@ -153,7 +153,7 @@ func (w *world) open() *cycle.Factory {
 		Cache:      binarycache.New(client, subs),
 		Store:      store,
 		Repository: w.repository,
-		Nix:        nixcli.Find,
+		Nix:        evaluator.Find,
 		Dir:        w.config.Cache,
 		ConfigDir:  w.dir,
 		Moved:      new(cycle.Moved),

@@ -15,15 +15,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
 // Store is the store of this machine's Nix: the daemon's, or /nix itself where
 // that is writable, or what NIX_REMOTE says.
 type Store struct {
-	Nix nixcli.Nix
+	Nix evaluator.Nix
 
 	// Caches that Nix may fetch the inputs of a build from. A daemon takes
 	// them only from users it trusts and uses its own otherwise.

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/run"
 )
 
@@ -18,7 +18,7 @@ import (
 // An optional tool may end the evaluation in a way that no expression can
 // catch. Then, and only then, the tools are evaluated one by one, and those
 // that fail are left out.
-func Evaluate(ctx context.Context, cli nixcli.Nix, image, scratch string, args Args) (Toolset, error) {
+func Evaluate(ctx context.Context, cli evaluator.Nix, image, scratch string, args Args) (Toolset, error) {
 	if err := checkVersion(cli.Version, args.Nixpkgs); err != nil {
 		return Toolset{}, err
 	}
@@ -28,7 +28,7 @@ func Evaluate(ctx context.Context, cli nixcli.Nix, image, scratch string, args A
 	}
 	e := evaluation{cli: cli, scratch: scratch, file: file, args: args}
 	set, err := e.whole(ctx)
-	if !errors.As(err, new(*nixcli.EvalError)) {
+	if !errors.As(err, new(*evaluator.EvalError)) {
 		return set, err
 	}
 	broken, why := e.broken(ctx)
@@ -48,12 +48,12 @@ func Evaluate(ctx context.Context, cli nixcli.Nix, image, scratch string, args A
 
 // Expression is image.nix, called with args, or an attribute of what it
 // returns.
-func Expression(file, attr string, args Args, more map[string]string) nixcli.Expression {
+func Expression(file, attr string, args Args, more map[string]string) evaluator.Expression {
 	given := args.Strings()
 	for name, value := range more {
 		given[name] = value
 	}
-	return nixcli.Expression{File: file, Attr: attr, Args: given, Read: []string{args.Nixpkgs, filepath.Dir(file)}}
+	return evaluator.Expression{File: file, Attr: attr, Args: given, Read: []string{args.Nixpkgs, filepath.Dir(file)}}
 }
 
 // Only is the argument that makes image.nix look at some tools alone.
@@ -64,7 +64,7 @@ func Only(attrs ...string) map[string]string {
 // evaluation is what every evaluation of an image folder with a nixpkgs has in
 // common.
 type evaluation struct {
-	cli           nixcli.Nix
+	cli           evaluator.Nix
 	scratch, file string
 	args          Args
 }
@@ -113,7 +113,7 @@ func (e evaluation) broken(ctx context.Context) ([]Broken, error) {
 			return nil, fmt.Errorf("looking for the tool that fails: %w", &run.TimeError{Limit: limit})
 		case tool.Required:
 			return nil, fmt.Errorf("required tool %s: %w", tool.Attr, err)
-		case !errors.As(err, new(*nixcli.EvalError)):
+		case !errors.As(err, new(*evaluator.EvalError)):
 			return nil, fmt.Errorf("tool %s: %w", tool.Attr, err)
 		default:
 			all = append(all, Broken{Attr: tool.Attr, Err: err})

@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/nixcli"
 )
 
 const digest = "0c9xjlyzj5jb8mz6rbf2aqj0kn7i3m4s"
@@ -138,7 +138,7 @@ func write(t *testing.T, file, text string) {
 
 // The image folder is evaluated by real Nix; all arguments arrive as strings.
 func TestEvaluate(t *testing.T) {
-	cli, err := nixcli.Find(t.Context())
+	cli, err := evaluator.Find(t.Context())
 	if err != nil {
 		t.Skipf("%v (Debian package nix-bin)", err)
 	}

@@ -1,4 +1,4 @@
-package nixcli
+package evaluator
 
 import (
 	"os"

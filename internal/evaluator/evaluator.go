@@ -1,4 +1,4 @@
-// Package nixcli runs the Nix that is installed on this machine.
+// Package evaluator runs the Nix that evaluates.
 //
 // Nix is used for two things only: to evaluate and, for what no binary cache
 // has, to build in the machine's own store.
@@ -6,7 +6,7 @@
 // What is evaluated is a guest: it reads the folders that it is given and
 // nothing else of this machine, fetches nothing, builds nothing, starts no
 // program, writes to no store and knows nothing of the user's configuration.
-package nixcli
+package evaluator
 
 import (
 	"context"
