@@ -25,6 +25,9 @@ type Image struct {
 	// type. It is nil where there is none: then one has to be made.
 	Manifest []byte
 	Media    types.MediaType
+
+	// Annotations are those of the image's entry in an index.
+	Annotations map[string]string
 }
 
 // Layer is a layer of an image that somebody else built.
@@ -32,25 +35,26 @@ type Layer struct {
 	DiffID v1.Hash // promised by the configuration
 	From   string  // where it lies, for errors: a member of an archive, or store paths
 
-	// Open opens the tar archive, uncompressed, from its beginning. It is nil
+	// Open opens the layer from its beginning: a tar archive, or one that its
+	// maker has compressed with gzip or zstd, as its first bytes say. It is nil
 	// for a layer that could be read but once, and was given to Take.
 	Open func(context.Context) (io.ReadCloser, error)
 
-	// Blob is the layer as it goes to a registry, where its maker has
-	// compressed it already; else nil.
-	Blob *Blob
+	// Blob is what the image's manifest promises of the bytes that Open gives;
+	// nil where there is no manifest.
+	Blob *v1.Descriptor
 }
 
-// Blob is a compressed layer.
-type Blob struct {
-	Descriptor v1.Descriptor // promised by the manifest
-	Open       func(context.Context) (io.ReadCloser, error)
-}
+// Take takes a layer that can be read but once, and tells what it is. From says
+// for errors where it lies. Guess is the digest that its name gives it, of its
+// bytes or of the tar archive in them; else it is the zero value.
+type Take func(ctx context.Context, from string, guess v1.Hash, layer io.Reader) (Taken, error)
 
-// Take takes the tar archive of a layer that can be read but once, and returns
-// its diffID. From says for errors where it lies. Guess is the diffID that the
-// layer has if the name of its member says so, else the zero value.
-type Take func(ctx context.Context, from string, guess v1.Hash, tar io.Reader) (v1.Hash, error)
+// Taken is what a layer turned out to be.
+type Taken struct {
+	Digest v1.Hash // of its bytes
+	DiffID v1.Hash // of the tar archive in them
+}
 
 // Source is where images are read from.
 type Source interface {
