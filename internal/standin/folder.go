@@ -24,7 +24,7 @@ import (
 // sources are the code that decides what is in a fixture, which is therefore
 // part of its key: whoever changes it gets a new fixture.
 //
-//go:embed build cache.go command.go fixture.go git.go history.go nix.go standin.go tree.go
+//go:embed build cache.go command.go fallback.go fixture.go git.go history.go nix.go standin.go tree.go
 var sources embed.FS
 
 const (

@@ -38,7 +38,7 @@ var changes = []change{
 	{
 		name: "old", author: ada, date: on(time.May, 18, 6, 12, 41),
 		subject: "lib/minver: init", release: "26.05",
-		without: []string{"pkgs/by-name/at/attic-client/package.nix"},
+		without: []string{"pkgs/by-name/at/attic-client/package.nix", fallbackPaths},
 	},
 	{
 		name: "shared", parent: "old", author: blaise, date: on(time.May, 22, 14, 3, 9),

@@ -70,14 +70,7 @@ func (s privateStore) run(ctx context.Context, name string, args ...string) ([]b
 // build builds the packages of all trees, which lie in dir under the names of their changes,
 // and returns where they are.
 func (s privateStore) build(ctx context.Context, dir string) (packagePaths, error) {
-	var trees strings.Builder
-	for _, c := range changes {
-		fmt.Fprintf(&trees, "{ name = %q; path = %q; } ", c.name, filepath.Join(dir, c.name))
-	}
-	args := []string{
-		"--arg", "trees", "[ " + trees.String() + "]",
-		"--arg", "systems", `[ "` + strings.Join(Systems, `" "`) + `" ]`,
-	}
+	args := treesIn(dir)
 	if err := os.WriteFile(s.path("packages.nix"), []byte(packagesNix), 0o644); err != nil {
 		return nil, err
 	}
@@ -90,4 +83,16 @@ func (s privateStore) build(ctx context.Context, dir string) (packagePaths, erro
 	}
 	var paths packagePaths
 	return paths, json.Unmarshal(out, &paths)
+}
+
+// treesIn are the arguments that name the trees in a folder, and the systems.
+func treesIn(dir string) []string {
+	var trees strings.Builder
+	for _, c := range changes {
+		fmt.Fprintf(&trees, "{ name = %q; path = %q; } ", c.name, filepath.Join(dir, c.name))
+	}
+	return []string{
+		"--arg", "trees", "[ " + trees.String() + "]",
+		"--arg", "systems", `[ "` + strings.Join(Systems, `" "`) + `" ]`,
+	}
 }

@@ -114,10 +114,17 @@ func build(ctx context.Context, dir string, trees map[string]tree, log io.Writer
 			return err
 		}
 	}
+	store, err := newPrivateStore(filepath.Join(work, "store"))
+	if err != nil {
+		return err
+	}
+	if err := store.nameNix(ctx, trees); err != nil {
+		return err
+	}
 	if err := f.makeHistory(ctx, trees, s); err != nil {
 		return err
 	}
-	if err := f.makePackages(ctx, work, s); err != nil {
+	if err := f.makePackages(ctx, store, work, s); err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(f.doc, "", " ")
@@ -142,13 +149,9 @@ func (f *Fixture) makeHistory(ctx context.Context, trees map[string]tree, s *ste
 	return nil
 }
 
-func (f *Fixture) makePackages(ctx context.Context, work string, s *steps) error {
+func (f *Fixture) makePackages(ctx context.Context, store privateStore, work string, s *steps) (err error) {
 	trees := filepath.Join(work, "trees")
 	if err := unpackAll(ctx, f.path("archives"), trees, f.doc.Commits); err != nil {
-		return err
-	}
-	store, err := newPrivateStore(filepath.Join(work, "store"))
-	if err != nil {
 		return err
 	}
 	if f.doc.Paths, err = store.build(ctx, trees); err != nil {

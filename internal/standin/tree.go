@@ -46,6 +46,7 @@ func baseTree(m debian.Manifest) (tree, error) {
 	}
 	t["pkgs/manifest.json"] = node{"100644", append(manifest, '\n')}
 	t[".version"] = symlink("lib/.version")
+	t[fallbackPaths] = file("") // nameNix has the paths, which depend on the rest
 	maps.Copy(t, awkwardTree())
 	return t, nil
 }

@@ -148,7 +148,11 @@ let
     ) (lib.attrNames (builtins.readDir ./pkgs/by-name))
   );
 
-  packageNames = lib.attrNames fromManifest ++ lib.attrNames byName;
+  # Nix as its own project releases it, which nix-fallback-paths.nix names: programs without a
+  # script around them. Debian's Nix can evaluate without one.
+  released.nixRelease = mkPackage { inherit (manifest.packages.nix) pname version outputs; };
+
+  packageNames = lib.attrNames fromManifest ++ lib.attrNames byName ++ lib.attrNames released;
 
   # The tools of the store itself: what is built with them can be built anywhere, in a container too.
   storeTools = lib.makeBinPath [
@@ -173,6 +177,7 @@ let
 in
 fromManifest
 // byName
+// released
 // {
   inherit lib config system mkPackage;
   path = ./.;
