@@ -153,7 +153,7 @@ func readParts(files []string) ([][]cycle.Part, error) {
 		if err := json.Unmarshal(data, &part); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		if part.Channel == "" || !commitPattern.MatchString(part.Rev) || part.System == "" {
+		if part.Channel == "" || part.Rev.IsZero() || part.System == "" {
 			return nil, fmt.Errorf("%s: want the output of factory build --output json", file)
 		}
 		i := slices.IndexFunc(commits, func(c []cycle.Part) bool {
@@ -163,7 +163,7 @@ func readParts(files []string) ([][]cycle.Part, error) {
 			commits, i = append(commits, nil), len(commits)
 		}
 		if j := slices.IndexFunc(commits[i], func(p cycle.Part) bool { return p.System == part.System }); j >= 0 {
-			return nil, fmt.Errorf("%s: a second part of %s for %s", file, job(part.Channel, part.Rev), part.System)
+			return nil, fmt.Errorf("%s: a second part of %s for %s", file, job(part.Channel, part.Rev.String()), part.System)
 		}
 		commits[i] = append(commits[i], part)
 	}

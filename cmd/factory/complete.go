@@ -76,7 +76,7 @@ func (a *app) completeRevs(cmd *cobra.Command, _ []string, _ string) ([]string, 
 	channel, _ := cmd.Flags().GetString("channel")
 	var revs []string
 	for _, p := range publications {
-		offer := p.Rev + "\t" + p.Channel
+		offer := p.Rev.String() + "\t" + p.Channel
 		if (channel == "" || p.Channel == channel) && !slices.Contains(revs, offer) && len(revs) < mostRevs {
 			revs = append(revs, offer)
 		}

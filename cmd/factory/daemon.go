@@ -245,7 +245,7 @@ func (s *service) measure(ctx context.Context, r cycle.Result) {
 		m.Failed(r.Channel, r.Failed)
 	case r.Reason == plan.NewCommit || r.Reason == plan.Backfill:
 		m.Published(r.Channel, r.Rev, time.Now())
-	case r.Rev != "" && r.Reason != plan.Waiting && r.Reason != plan.Frozen && r.Reason != plan.Gone:
+	case !r.Rev.IsZero() && r.Reason != plan.Waiting && r.Reason != plan.Frozen && r.Reason != plan.Gone:
 		m.UpToDate(r.Channel, r.Rev)
 	}
 	if r.Action != plan.None {

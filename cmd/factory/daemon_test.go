@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/standin"
@@ -102,10 +103,10 @@ func TestDaemonFollowsAChannel(t *testing.T) {
 func TestUnasked(t *testing.T) {
 	down := errors.New("api: no route")
 	frozen := cycle.Result{Channel: "a", Reason: plan.Frozen}
-	asked := cycle.Result{Channel: "b", Rev: "1", Reason: plan.UpToDate}
-	failed := cycle.Result{Channel: "c", Rev: "2", Reason: plan.NewCommit, Err: errors.New("closure: 404")}
+	asked := cycle.Result{Channel: "b", Rev: gittest.Rev("1"), Reason: plan.UpToDate}
+	failed := cycle.Result{Channel: "c", Rev: gittest.Rev("2"), Reason: plan.NewCommit, Err: errors.New("closure: 404")}
 	noHead := cycle.Result{Channel: "d", Err: down}
-	noRegistry := cycle.Result{Channel: "e", Rev: "3", Err: errors.New("registry: 503")}
+	noRegistry := cycle.Result{Channel: "e", Rev: gittest.Rev("3"), Err: errors.New("registry: 503")}
 	for _, tt := range []struct {
 		name    string
 		results []cycle.Result

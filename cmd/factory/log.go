@@ -39,7 +39,7 @@ func (a *app) logger() *slog.Logger {
 			if attr.Value.String() == "" { // the head could not be asked for
 				return slog.Attr{}
 			}
-			return slog.String("rev", short(attr.Value.String()))
+			return slog.String("rev", brief(attr.Value.String()))
 		}
 		return attr
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
@@ -87,7 +88,7 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	var failures []error
 	for _, j := range jobs {
 		if j.Err != nil {
-			failures = append(failures, jobError{job(j.Channel, j.Rev), j.Err})
+			failures = append(failures, jobError{job(j.Channel, j.Rev.String()), j.Err})
 		}
 	}
 	return a.reported(failures)
@@ -103,9 +104,9 @@ type matrix struct {
 }
 
 type matrixEntry struct {
-	Channel string `json:"channel"`
-	Rev     string `json:"rev"`
-	System  string `json:"system"`
+	Channel string  `json:"channel"`
+	Rev     git.Rev `json:"rev"`
+	System  string  `json:"system"`
 }
 
 func writeMatrix(w io.Writer, jobs []plan.Job) error {

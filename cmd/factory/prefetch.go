@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/source"
@@ -21,14 +22,14 @@ type prefetchOptions struct{ output }
 
 // prefetched is the JSON form of the result.
 type prefetched struct {
-	Rev        string        `json:"rev,omitempty"`
+	Rev        git.Rev       `json:"rev,omitzero"`
 	URL        string        `json:"url,omitempty"`
 	StorePath  nix.StorePath `json:"storePath"`
 	SourcePath nix.StorePath `json:"sourcePath"`
 	Sha256     string        `json:"sha256"`
 	NarHash    string        `json:"narHash"`
 	NarSize    int64         `json:"narSize"`
-	TreeID     string        `json:"treeId"`
+	TreeID     git.TreeID    `json:"treeId"`
 }
 
 func (a *app) prefetchCommand() *cobra.Command {
@@ -93,7 +94,7 @@ func (a *app) read(ctx context.Context, c config.Config, what string) (prefetche
 		return describe(tree)
 	}
 	if u, err := url.Parse(what); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
-		return a.readURL(ctx, c, what, "")
+		return a.readURL(ctx, c, what, git.TreeID{})
 	}
 	if !commitPattern.MatchString(what) {
 		return prefetched{}, usageError{fmt.Errorf("%q is no file, no http(s) URL and no commit (7 to 40 hex digits)", what)}
@@ -114,14 +115,14 @@ func (a *app) read(ctx context.Context, c config.Config, what string) (prefetche
 	return result, err
 }
 
-// readURL reads an archive from a URL. wantTree may be empty: not known.
-func (a *app) readURL(ctx context.Context, c config.Config, url, wantTree string) (prefetched, error) {
+// readURL reads an archive from a URL. wantTree may be zero: not known.
+func (a *app) readURL(ctx context.Context, c config.Config, url string, wantTree git.TreeID) (prefetched, error) {
 	tree, err := source.Fetch(ctx, a.archives(c, a.fetch()), url, source.Options{Progress: a.bars(), Label: "source"})
 	if err != nil {
 		return prefetched{}, err
 	}
 	defer tree.Close()
-	if wantTree != "" && tree.TreeID != wantTree {
+	if !wantTree.IsZero() && tree.TreeID != wantTree {
 		return prefetched{}, fmt.Errorf("%s: its git tree is %s, the commit has the tree %s", url, tree.TreeID, wantTree)
 	}
 	result, err := describe(tree)
@@ -150,7 +151,7 @@ func (a *app) printPrefetched(p prefetched) error {
 		{"as \"source\"", p.SourcePath.String()},
 		{"sha256", p.Sha256},
 		{"narHash", p.NarHash},
-		{"git tree", p.TreeID},
+		{"git tree", p.TreeID.String()},
 	}
 	if err := a.facts(rows); err != nil || p.URL == "" {
 		return err

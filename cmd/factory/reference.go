@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
@@ -60,8 +61,8 @@ func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (l
 	if err != nil {
 		return located{}, err
 	}
-	if rev != "" {
-		tags = append(tags, rev)
+	if !rev.IsZero() {
+		tags = append(tags, rev.String())
 	}
 	if len(tags) == 0 {
 		client, err := a.heads(c, a.fetch(), nil)
@@ -72,7 +73,7 @@ func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (l
 		if err != nil {
 			return located{}, fmt.Errorf("head: %w", err)
 		}
-		tags = append(tags, head.Rev)
+		tags = append(tags, head.Rev.String())
 	}
 	var failures []error
 	for _, dest := range c.Publish {
@@ -91,29 +92,29 @@ func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (l
 	return located{}, errors.Join(failures...)
 }
 
-// lastPublished returns the newest commit of a channel on record; "" if there is
+// lastPublished returns the newest commit of a channel on record; zero if there is
 // none, or no state.
-func (a *app) lastPublished(c config.Config, ch config.Channel) (string, error) {
+func (a *app) lastPublished(c config.Config, ch config.Channel) (git.Rev, error) {
 	if _, err := os.Stat(c.State); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return git.Rev{}, nil
 	}
 	store, err := snapshot(c)
 	if err != nil {
-		return "", err
+		return git.Rev{}, err
 	}
 	defer store.Close()
 	publications, err := store.Publications()
 	if err != nil {
-		return "", err
+		return git.Rev{}, err
 	}
 	head, err := store.Head(ch.Name)
 	if err != nil {
-		return "", err
+		return git.Rev{}, err
 	}
 	if p := newestOf(publications, ch.Name, head); p != nil {
 		return p.Rev, nil
 	}
-	return "", nil
+	return git.Rev{}, nil
 }
 
 // reference takes apart a reference to an image: repository and tag or digest.

@@ -113,9 +113,9 @@ func (a *app) results(ctx context.Context, o output, results []cycle.Result) err
 		switch {
 		case r.Err == nil:
 		case !interrupted(ctx, r.Failed):
-			failures = append(failures, jobError{job(r.Channel, r.Rev), r.Err})
+			failures = append(failures, jobError{job(r.Channel, r.Rev.String()), r.Err})
 		case stopped == nil:
-			a.doing = "building " + job(r.Channel, r.Rev)
+			a.doing = "building " + job(r.Channel, r.Rev.String())
 			stopped = ctx.Err()
 		}
 	}
@@ -151,5 +151,5 @@ func job(channel, rev string) string {
 	if rev == "" {
 		return channel
 	}
-	return channel + "@" + short(rev)
+	return channel + "@" + brief(rev)
 }

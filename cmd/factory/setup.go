@@ -18,6 +18,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/record"
@@ -294,9 +295,5 @@ func (a *app) registryOptions(keychain authn.Keychain) registry.Options {
 	}
 }
 
-func short(rev string) string {
-	if len(rev) == 40 {
-		return rev[:12]
-	}
-	return rev
-}
+// short is a revision as people are shown it.
+func short(rev git.Rev) string { return rev.Short(12) }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/record"
 )
@@ -19,7 +20,7 @@ type statusOptions struct {
 // channelStatus is the JSON form of a channel's state.
 type channelStatus struct {
 	Channel   string           `json:"channel"`
-	Head      string           `json:"head"`
+	Head      git.Rev          `json:"head"`
 	Published *publishedStatus `json:"published"`
 	UpToDate  bool             `json:"upToDate"`
 	Lag       *int64           `json:"lag"`
@@ -28,7 +29,7 @@ type channelStatus struct {
 }
 
 type publishedStatus struct {
-	Rev    string    `json:"rev"`
+	Rev    git.Rev   `json:"rev"`
 	Image  string    `json:"image"`
 	Digest string    `json:"digest"`
 	Time   time.Time `json:"time"`
@@ -163,7 +164,7 @@ func newestOf(publications []record.Publication, channel string, head *heads.Hea
 
 // foremost returns the failure of a channel that matters most: its head's, else
 // the last one. Nil when nothing of it has failed.
-func foremost(store *record.Store, channel, head string) (*record.Failure, error) {
+func foremost(store *record.Store, channel string, head git.Rev) (*record.Failure, error) {
 	all, err := store.Failures()
 	if err != nil {
 		return nil, err
@@ -172,7 +173,7 @@ func foremost(store *record.Store, channel, head string) (*record.Failure, error
 	for i, f := range all {
 		switch {
 		case f.Channel != channel:
-		case head != "" && f.Rev == head:
+		case !head.IsZero() && f.Rev == head:
 			return &all[i], nil
 		case found == nil || f.Time.After(found.Time):
 			found = &all[i]

@@ -54,7 +54,7 @@ func readBuild(env func(string) string) build {
 func (b build) String() string {
 	s := "factory " + b.Version
 	if b.Revision != "" {
-		s += " (commit " + short(b.Revision)
+		s += " (commit " + brief(b.Revision)
 		if b.Dirty {
 			s += ", with changes"
 		}

@@ -101,7 +101,7 @@ func publish(t *testing.T) published {
 	}
 	offered := httptest.NewServer(serve.Handler(filepath.Join(dir, "registry")))
 	t.Cleanup(offered.Close)
-	p := published{fixture: fixture, channel: publishedChannel, rev: results[0].Rev}
+	p := published{fixture: fixture, channel: publishedChannel, rev: results[0].Rev.String()}
 	p.ref = fmt.Sprintf("%s/org/nixpkgs-%s:%s", strings.TrimPrefix(offered.URL, "http://"), p.channel, server.Head(p.channel))
 	p.sha256, p.narHash = hashByNix(t, fixture.ArchiveFile(p.rev))
 	return p

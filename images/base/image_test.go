@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/standin"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
@@ -56,7 +57,7 @@ func arguments(t *testing.T, dir, system, rev string) toolset.Args {
 	}
 	return toolset.Args{
 		Nixpkgs: dir, System: system, Source: source, SourceAlias: alias, NarHash: hash,
-		LastModified: 1700000000, Rev: rev, Channel: testChannel,
+		LastModified: 1700000000, Rev: gittest.Rev(rev), Channel: testChannel,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/containertest"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/standin"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
@@ -137,7 +138,7 @@ func (in inside) setOf(t *testing.T, v string) toolset.Toolset {
 	if err := facts.Decode(&registry); err != nil {
 		t.Fatal(err)
 	}
-	args := toolset.Args{System: "x86_64-linux", Rev: in.rev, Channel: in.channel, LastModified: registry.Flakes[0].To.LastModified}
+	args := toolset.Args{System: "x86_64-linux", Rev: gittest.Rev(in.rev), Channel: in.channel, LastModified: registry.Flakes[0].To.LastModified}
 	for _, p := range inventory.Sources {
 		if p.Name() == "source" {
 			args.SourceAlias = p

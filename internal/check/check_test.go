@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
@@ -78,7 +79,7 @@ func good(t *testing.T) sample {
 }
 
 func facts() image.Facts {
-	return image.Facts{Channel: "nixos-x", Rev: strings.Repeat("a", 40), Date: time.Unix(1e9, 0), Recipe: "sha256:1", Repository: "NixOS/nixpkgs"}
+	return image.Facts{Channel: "nixos-x", Rev: gittest.Rev("a"), Date: time.Unix(1e9, 0), Recipe: "sha256:1", Repository: "NixOS/nixpkgs"}
 }
 
 func (s sample) image(t *testing.T) v1.Image {

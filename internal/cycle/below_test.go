@@ -55,11 +55,11 @@ func TestWhatIsBelowATagIsLost(t *testing.T) {
 	host := registrytest.Start(t, registrytest.Options{})
 	w := newWorld(t, settings{publish: []string{host + "/org"}, channels: onlyRelease})
 	first := w.expect(release + ": build (new commit)")[0]
-	manifest, err := w.image(release, first.Rev).Manifest()
+	manifest, err := w.image(release, first.Rev.String()).Manifest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, index := w.index(release, first.Rev)
+	_, index := w.index(release, first.Rev.String())
 	children, err := index.IndexManifest()
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestWhatIsBelowATagIsLost(t *testing.T) {
 
 	checkRepaired := func(what, got string) {
 		t.Helper()
-		if n := w.lost(first.Rev); n > 0 || got != first.Published[0].Digest || w.tag(0, release, "latest") != got {
+		if n := w.lost(first.Rev.String()); n > 0 || got != first.Published[0].Digest || w.tag(0, release, "latest") != got {
 			t.Errorf("%s lost: %d parts are missing afterwards, published %s, want none and %s", what, n, got, first.Published[0].Digest)
 		}
 	}
@@ -105,8 +105,8 @@ func TestWhatIsBelowATagIsLost(t *testing.T) {
 	w.setHead(release, "release-leaf")
 	w.expect(release + ": build (new commit)")
 	w.removed(host, "manifests", child)
-	if result := w.rebuild(release, first.Rev); result.Err != nil || w.lost(first.Rev) > 0 || w.tag(0, release, first.Rev) != first.Published[0].Digest {
-		t.Errorf("an outdated commit, rebuilt by hand: %+v, %d parts are missing", result, w.lost(first.Rev))
+	if result := w.rebuild(release, first.Rev.String()); result.Err != nil || w.lost(first.Rev.String()) > 0 || w.tag(0, release, first.Rev.String()) != first.Published[0].Digest {
+		t.Errorf("an outdated commit, rebuilt by hand: %+v, %d parts are missing", result, w.lost(first.Rev.String()))
 	}
 }
 
@@ -115,7 +115,7 @@ func TestCostOfTheDailyQuestion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}, channels: onlyRelease})
 	results := w.expect(release + ": build (new commit)")
-	manifest, err := w.image(release, results[0].Rev).Manifest()
+	manifest, err := w.image(release, results[0].Rev.String()).Manifest()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,7 +128,7 @@ func TestSeveralCaches(t *testing.T) {
 			})
 			second := v2.expect(release + ": build (new commit)")
 			// The trusted keys are part of the recipe, which the topmost layer names.
-			if diff := cmp.Diff(below(t, v.image(release, first[0].Rev)), below(t, v2.image(release, second[0].Rev))); diff != "" {
+			if diff := cmp.Diff(below(t, v.image(release, first[0].Rev.String())), below(t, v2.image(release, second[0].Rev.String()))); diff != "" {
 				t.Errorf("layers with one cache, and with two (-one +two):\n%s", diff)
 			}
 		})

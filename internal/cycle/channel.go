@@ -103,7 +103,7 @@ func (f *Factory) revision(ctx context.Context, channel, rev string) (revision, 
 		return revision{}, fmt.Errorf("head: %w", err)
 	}
 	commit := head.Commit
-	if rev != "" && rev != head.Rev {
+	if rev != "" && rev != head.Rev.String() {
 		if commit, err = f.Heads.Commit(ctx, rev); err != nil {
 			return revision{}, err
 		}

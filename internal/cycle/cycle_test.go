@@ -16,8 +16,8 @@ func TestCycle(t *testing.T) {
 	for i, channel := range []string{release, unstable} {
 		rev := w.upstream.Head(channel)
 		want := w.config.Publish[0].To + "/nixpkgs-" + channel + ":" + rev
-		if p := first[i].Published; first[i].Rev != rev || len(p) != 1 || p[0].Image != want || p[0].Digest != w.tag(0, channel, rev) {
-			t.Errorf("%s: published %v of %s, want %s with the digest %s", channel, p, first[i].Rev, want, w.tag(0, channel, rev))
+		if p := first[i].Published; first[i].Rev.String() != rev || len(p) != 1 || p[0].Image != want || p[0].Digest != w.tag(0, channel, rev) {
+			t.Errorf("%s: published %v of %s, want %s with the digest %s", channel, p, first[i].Rev.String(), want, w.tag(0, channel, rev))
 		}
 	}
 	if latest := w.tag(0, release, "latest"); latest != first[0].Published[0].Digest {

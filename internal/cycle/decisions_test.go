@@ -38,7 +38,7 @@ func TestFailuresSideBySide(t *testing.T) {
 		w.expect(release+": failed", release+": failed")
 		counts := map[string]int{}
 		for _, f := range w.failures() {
-			counts[f.Rev] = f.Count
+			counts[f.Rev.String()] = f.Count
 		}
 		if diff := cmp.Diff(map[string]int{head: n, passed: n}, counts); diff != "" {
 			t.Errorf("after %d cycles (-want +got):\n%s", n, diff)
@@ -51,7 +51,7 @@ func TestFailuresSideBySide(t *testing.T) {
 	})
 	w.expect(release + ": failed")
 	remove()
-	if got := w.failures(); len(got) != 3 || got[0].Rev != "" {
+	if got := w.failures(); len(got) != 3 || !got[0].Rev.IsZero() {
 		t.Errorf("failures on record: %+v, want those of the channel and of both commits", got)
 	}
 

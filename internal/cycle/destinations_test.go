@@ -27,7 +27,7 @@ func TestSeveralDestinations(t *testing.T) {
 	if n := len(w.asked()["archive"]); n != 2 { // GitHub redirects
 		t.Errorf("%d requests for archives, want 2", n)
 	}
-	rev := first[0].Rev
+	rev := first[0].Rev.String()
 	var want []string
 	for i, p := range first[0].Published {
 		want = append(want, w.tag(i, release, rev), w.tag(i, release, "latest"))
@@ -110,7 +110,7 @@ func TestLayoutWithLostBlobs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{channels: onlyRelease})
 	first := w.expect(release + ": build (new commit)")
-	manifest, err := w.image(release, first[0].Rev).Manifest()
+	manifest, err := w.image(release, first[0].Rev.String()).Manifest()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,8 +57,8 @@ func TestSameDigestEverywhere(t *testing.T) {
 			}
 			result := w.runAs(way.user, way.umask, env)
 			digests[i] = result.Published[0].Digest
-			if used := result.Rev != w.fixture.Commit("release-doc").Rev; used {
-				t.Errorf("%s: made %s, want %s", way.name, result.Rev, w.fixture.Commit("release-doc").Rev)
+			if used := result.Rev.String() != w.fixture.Commit("release-doc").Rev; used {
+				t.Errorf("%s: made %s, want %s", way.name, result.Rev.String(), w.fixture.Commit("release-doc").Rev)
 			}
 			w.tidy()
 		})
@@ -186,7 +186,7 @@ func TestReusedLayersGiveTheSameImage(t *testing.T) {
 		fresh := newWorld(t, settings{channels: onlyRelease})
 		fresh.setHead(release, change)
 		want := fresh.expect(release + ": build (new commit)")
-		if want[0].Rev != rev || got[0].Published[0].Digest != want[0].Published[0].Digest {
+		if want[0].Rev.String() != rev || got[0].Published[0].Digest != want[0].Published[0].Digest {
 			t.Errorf("%s: with reused layers %s, from nothing %s", change, got[0].Published[0].Digest, want[0].Published[0].Digest)
 		}
 		if got[0].Stats.ReusedLayers == 0 || want[0].Stats.ReusedLayers > 0 {

@@ -29,7 +29,7 @@ func (f *Factory) earlier(r revision) []reuse.Place {
 				continue
 			}
 			if repo, err := f.Repository(dest, ch.Name); err == nil {
-				places = append(places, reuse.Place{Repository: repo, Tags: []string{r.commit.Rev}})
+				places = append(places, reuse.Place{Repository: repo, Tags: []string{r.commit.Rev.String()}})
 			}
 		}
 	}
@@ -40,19 +40,19 @@ func (f *Factory) earlier(r revision) []reuse.Place {
 // is being built: the commit's own under an older recipe, the moving tags, and
 // the newest publication on record, nil if there is none.
 func (f *Factory) earlierTags(r revision, repo registry.Repository) ([]string, *record.Publication) {
-	tags := append([]string{r.commit.Rev}, r.channel.TagsFor(r.commit.Rev, r.commit.Date, "")...)
+	tags := append([]string{r.commit.Rev.String()}, r.channel.TagsFor(r.commit.Rev.String(), r.commit.Date, "")...)
 	publications, err := f.Store.Publications()
 	if err != nil {
 		return tags, nil
 	}
 	var last *record.Publication
 	for i, p := range publications {
-		if p.Channel == r.channel.Name && p.Image == repo.Ref(p.Rev) && (last == nil || p.Time.After(last.Time)) {
+		if p.Channel == r.channel.Name && p.Image == repo.Ref(p.Rev.String()) && (last == nil || p.Time.After(last.Time)) {
 			last = &publications[i]
 		}
 	}
-	if last != nil && !slices.Contains(tags, last.Rev) {
-		tags = append(tags, last.Rev)
+	if last != nil && !slices.Contains(tags, last.Rev.String()) {
+		tags = append(tags, last.Rev.String())
 	}
 	return tags, last
 }
@@ -67,7 +67,7 @@ func (f *Factory) earlierHeads(ctx context.Context, r revision) []string {
 	var revs []string
 	for _, move := range moves {
 		if move.Rev != r.commit.Rev {
-			revs = append(revs, move.Rev)
+			revs = append(revs, move.Rev.String())
 		}
 	}
 	return revs

@@ -17,6 +17,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/progress"
@@ -72,7 +73,7 @@ type Moved struct {
 // contract.
 type Result struct {
 	Channel   string      `json:"channel"`
-	Rev       string      `json:"rev"`
+	Rev       git.Rev     `json:"rev"`
 	Action    plan.Action `json:"action"`
 	Reason    plan.Reason `json:"reason"`
 	Published []Published `json:"published"`

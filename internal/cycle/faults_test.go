@@ -188,14 +188,14 @@ func TestHeadMovesDuringTheBuild(t *testing.T) {
 	})
 	results := w.expect(release + ": build (new commit)")
 	remove()
-	if results[0].Rev != old || w.tag(0, release, old) != results[0].Published[0].Digest {
+	if results[0].Rev.String() != old || w.tag(0, release, old) != results[0].Published[0].Digest {
 		t.Errorf("published %+v, want the image of %s", results[0], old)
 	}
 	if got := w.tag(0, release, "latest"); got != "" {
 		t.Errorf("latest moved to %s, which was not the head any more", got)
 	}
 	results = w.expect(release + ": build (new commit)")
-	if results[0].Rev == old || w.tag(0, release, "latest") != results[0].Published[0].Digest {
+	if results[0].Rev.String() == old || w.tag(0, release, "latest") != results[0].Published[0].Digest {
 		t.Errorf("the next cycle published %+v, latest is %s", results[0], w.tag(0, release, "latest"))
 	}
 }

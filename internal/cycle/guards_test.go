@@ -51,7 +51,7 @@ func TestIndexIsCheckedBeforeTheTag(t *testing.T) {
 	if result := w.join([]cycle.Part{part}); result.Err == nil || !strings.Contains(result.Error, "check: ") || !strings.Contains(result.Error, "-evil") {
 		t.Errorf("a forged image was joined: %+v", result)
 	}
-	if got := w.tag(0, release, part.Rev); got != "" {
+	if got := w.tag(0, release, part.Rev.String()); got != "" {
 		t.Errorf("the commit's tag is %s, want none", got)
 	}
 	part.Digest = good

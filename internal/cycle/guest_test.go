@@ -137,5 +137,5 @@ func changedNixpkgs(t testing.TB, archive, file, text, link string) (data []byte
 		t.Fatal(err)
 	}
 	defer read.Close()
-	return out.Bytes(), read.TreeID
+	return out.Bytes(), read.TreeID.String()
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/registry"
@@ -35,7 +36,7 @@ type job struct {
 
 // failed makes a job of the error that keeps a revision of the channel, or the
 // channel itself, from being looked at.
-func (r revision) failed(rev string, err error) job {
+func (r revision) failed(rev git.Rev, err error) job {
 	at := heads.Head{Channel: r.channel.Name, Commit: heads.Commit{Rev: rev}}
 	return job{revision: r, plan: plan.Make([]plan.Channel{{Name: r.channel.Name, Head: at, HeadErr: err}})[0]}
 }

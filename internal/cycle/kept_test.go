@@ -107,7 +107,7 @@ func TestKeptImageThatLostAPart(t *testing.T) {
 	appendTo(t, filepath.Join(image, "rootfs/etc/profile"), "# another line\n")
 	w.expect(release + ": none (kept, its tag is immutable)")
 	w.expect(release + ": none (up to date)")
-	manifest, err := w.image(release, first.Rev).Manifest()
+	manifest, err := w.image(release, first.Rev.String()).Manifest()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,14 +116,14 @@ func TestKeptImageThatLostAPart(t *testing.T) {
 	results := w.expect(release + ": failed")
 	contains(t, "error", results[0].Error, manifest.Layers[2].Digest.String(), "delete it in the registry")
 
-	_, index := w.index(release, first.Rev)
+	_, index := w.index(release, first.Rev.String())
 	digest, err := index.Digest()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.removed(host, "manifests", digest)
-	if again := w.expect(release + ": build (missing in registry)")[0]; again.Published[0].Digest == digest.String() || w.lost(first.Rev) > 0 {
-		t.Errorf("published %v, %d parts are missing, want another image that is whole", again.Published, w.lost(first.Rev))
+	if again := w.expect(release + ": build (missing in registry)")[0]; again.Published[0].Digest == digest.String() || w.lost(first.Rev.String()) > 0 {
+		t.Errorf("published %v, %d parts are missing, want another image that is whole", again.Published, w.lost(first.Rev.String()))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
@@ -21,7 +22,7 @@ func TestNixTooOld(t *testing.T) {
 	f := w.open()
 	defer f.Store.Close()
 	// The error is one that the command line adds advice to.
-	failure, err := f.Store.Failure(release, w.upstream.Head(release))
+	failure, err := f.Store.Failure(release, gittest.Rev(w.upstream.Head(release)))
 	if err != nil || failure == nil {
 		t.Fatalf("failure on record: %+v, %v", failure, err)
 	}

@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
@@ -16,11 +17,11 @@ import (
 // Part is the image of one system, pushed by digest, that waits for those of
 // the other systems. The JSON form goes from one job of a CI matrix to the next.
 type Part struct {
-	Channel string `json:"channel"`
-	Rev     string `json:"rev"`
-	System  string `json:"system"`
-	Recipe  string `json:"recipe"`
-	Digest  string `json:"digest"`
+	Channel string  `json:"channel"`
+	Rev     git.Rev `json:"rev"`
+	System  string  `json:"system"`
+	Recipe  string  `json:"recipe"`
+	Digest  string  `json:"digest"`
 
 	// Lacks is the store path that no cache has, where the digest is empty.
 	Lacks string `json:"lacks,omitempty"`
@@ -47,7 +48,7 @@ func (f *Factory) BuildPart(ctx context.Context, channel, rev, system string) (P
 func untried(r revision) []target {
 	targets := make([]target, len(r.repositories))
 	for i, repo := range r.repositories {
-		targets[i] = target{repo: repo, ref: repo.Ref(r.commit.Rev)}
+		targets[i] = target{repo: repo, ref: repo.Ref(r.commit.Rev.String())}
 	}
 	return targets
 }
@@ -109,8 +110,8 @@ func (f *Factory) Join(ctx context.Context, parts []Part) Result {
 }
 
 // planJoin makes the job for a commit whose parts were built.
-func (f *Factory) planJoin(ctx context.Context, channel, rev string) (job, error) {
-	r, err := f.revision(ctx, channel, rev)
+func (f *Factory) planJoin(ctx context.Context, channel string, rev git.Rev) (job, error) {
+	r, err := f.revision(ctx, channel, rev.String())
 	if err != nil {
 		return job{}, err
 	}

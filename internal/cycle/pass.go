@@ -74,7 +74,7 @@ func (f *Factory) begin(ctx context.Context, j job, fresh bool, log *slog.Logger
 	w = work{revision: j.revision, log: log}
 	for _, t := range j.targets {
 		if err := t.repo.CanPush(ctx); err != nil {
-			return w, nil, fmt.Errorf("publish: %s: %w", t.repo.Ref(j.commit.Rev), err)
+			return w, nil, fmt.Errorf("publish: %s: %w", t.repo.Ref(j.commit.Rev.String()), err)
 		}
 	}
 	if w.nix, err = f.Nix(ctx); err != nil {

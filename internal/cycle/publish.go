@@ -49,7 +49,7 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, lacks
 	}
 	var moving []string
 	if isHead {
-		moving = j.channel.TagsFor(j.commit.Rev, j.commit.Date, made.version)
+		moving = j.channel.TagsFor(j.commit.Rev.String(), j.commit.Date, made.version)
 	}
 	targets, err := f.setTags(ctx, j, index, made, moving)
 	if err != nil {
@@ -79,7 +79,7 @@ func (f *Factory) setTags(ctx context.Context, j job, index v1.ImageIndex, made 
 	stays := make([]bool, len(targets))
 	var err error
 	for i, t := range targets {
-		if stays[i], err = f.setTag(ctx, j, t, index, j.commit.Rev); err != nil {
+		if stays[i], err = f.setTag(ctx, j, t, index, j.commit.Rev.String()); err != nil {
 			return targets, err
 		}
 	}
@@ -99,7 +99,7 @@ func (f *Factory) setTags(ctx context.Context, j job, index v1.ImageIndex, made 
 			f.Log.Info("published", "channel", j.channel.Name, "image", t.ref, "digest", made.state.Digest)
 			continue
 		}
-		if targets[i].held, err = keep(ctx, t, j.commit.Rev); err != nil {
+		if targets[i].held, err = keep(ctx, t, j.commit.Rev.String()); err != nil {
 			return targets, err
 		}
 	}
@@ -107,8 +107,8 @@ func (f *Factory) setTags(ctx context.Context, j job, index v1.ImageIndex, made 
 }
 
 // keep reads the image that a commit's tag goes on to lead to.
-func keep(ctx context.Context, t target, rev string) (held, error) {
-	digest, err := t.repo.Digest(ctx, rev)
+func keep(ctx context.Context, t target, tag string) (held, error) {
+	digest, err := t.repo.Digest(ctx, tag)
 	if err != nil {
 		return t.held, fmt.Errorf("%s: %w", t.ref, err)
 	}
@@ -144,7 +144,7 @@ func (f *Factory) mayTag(ctx context.Context, j job, digest v1.Hash) (isHead boo
 		}
 	}
 	for _, t := range j.targets {
-		got, err := t.repo.Digest(ctx, j.commit.Rev)
+		got, err := t.repo.Digest(ctx, j.commit.Rev.String())
 		switch {
 		case errors.Is(err, registry.ErrNotFound):
 		case err != nil:

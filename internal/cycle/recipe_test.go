@@ -50,7 +50,7 @@ func TestRebuildOfAnOlderCommit(t *testing.T) {
 	first := w.expect(release + ": build (new commit)")
 	older := w.fixture.Commit("shared").Rev
 	result := w.rebuild(release, older[:9])
-	if result.Err != nil || result.Rev != older || w.tag(0, release, older) != result.Published[0].Digest {
+	if result.Err != nil || result.Rev.String() != older || w.tag(0, release, older) != result.Published[0].Digest {
 		t.Errorf("rebuild --rev %s: %+v, the tag is %q", older[:9], result, w.tag(0, release, older))
 	}
 	if got := w.tag(0, release, "latest"); got != first[0].Published[0].Digest {

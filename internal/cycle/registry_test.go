@@ -55,7 +55,7 @@ func TestRegistryThatCannotBeAsked(t *testing.T) {
 	}
 	w.wire.fails(nil)
 	w.client = nil // the last one may have been told that the registry speaks TLS
-	if got := w.tag(0, release, first[0].Rev); got != first[0].Published[0].Digest {
+	if got := w.tag(0, release, first[0].Rev.String()); got != first[0].Published[0].Digest {
 		t.Errorf("the tag became %s, want %s", got, first[0].Published[0].Digest)
 	}
 	w.expect(release + ": rebuild (recipe changed)")

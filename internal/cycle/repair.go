@@ -48,7 +48,7 @@ func (f *Factory) repairTarget(ctx context.Context, j job, t target) error {
 	if !j.isHead {
 		return nil
 	}
-	for _, tag := range j.channel.TagsFor(j.commit.Rev, j.commit.Date, t.version) {
+	for _, tag := range j.channel.TagsFor(j.commit.Rev.String(), j.commit.Date, t.version) {
 		if err := f.moveTag(ctx, j, t, tag); err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (f *Factory) repairTarget(ctx context.Context, j job, t target) error {
 
 // putBack makes the commit's tag point to the image on record again.
 func (f *Factory) putBack(ctx context.Context, j job, t target) (stays bool, err error) {
-	if stays, err = f.refused(t, j.commit.Rev); err != nil || stays {
+	if stays, err = f.refused(t, j.commit.Rev.String()); err != nil || stays {
 		return stays, err
 	}
 	f.Log.Warn("the commit's tag was gone or moved by somebody else, putting it back", "channel", j.channel.Name, "image", t.ref, "digest", t.state.Digest)
@@ -66,7 +66,7 @@ func (f *Factory) putBack(ctx context.Context, j job, t target) (stays bool, err
 	if err != nil {
 		return false, err
 	}
-	return f.setTag(ctx, j, t, index, j.commit.Rev)
+	return f.setTag(ctx, j, t, index, j.commit.Rev.String())
 }
 
 // moveTag makes a moving tag point to the image that the target has.

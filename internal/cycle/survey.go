@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
@@ -23,7 +24,7 @@ func (f *Factory) survey(ctx context.Context, patient bool) ([]job, error) {
 		group.Go(func() error {
 			s, err := f.subject(ch)
 			if err != nil {
-				planned[i] = []job{revision{subject: s}.failed("", err)}
+				planned[i] = []job{revision{subject: s}.failed(git.Rev{}, err)}
 				return nil
 			}
 			planned[i] = f.surveyChannel(ctx, s, patient)
@@ -48,14 +49,14 @@ func (f *Factory) surveyChannel(ctx context.Context, s subject, patient bool) []
 		}
 	}
 	if err := f.Store.Concerns(s.channel.Name, concern...); err != nil {
-		jobs = append(jobs, revision{subject: s}.failed("", err))
+		jobs = append(jobs, revision{subject: s}.failed(git.Rev{}, err))
 	}
 	return jobs
 }
 
 // jobs returns the jobs of a channel and, where that is known, all revisions
 // that cycles may try to publish from now on.
-func (f *Factory) jobs(ctx context.Context, s subject, patient bool) (jobs []job, concern []string, all bool) {
+func (f *Factory) jobs(ctx context.Context, s subject, patient bool) (jobs []job, concern []git.Rev, all bool) {
 	unasked := revision{subject: s}
 	if s.channel.Frozen {
 		frozen := plan.Make([]plan.Channel{{Name: s.channel.Name, Frozen: true}})[0]
@@ -63,7 +64,7 @@ func (f *Factory) jobs(ctx context.Context, s subject, patient bool) (jobs []job
 	}
 	known, err := f.Store.Head(s.channel.Name)
 	if err != nil {
-		return []job{unasked.failed("", err)}, nil, false
+		return []job{unasked.failed(git.Rev{}, err)}, nil, false
 	}
 	head, err := f.Heads.Head(ctx, s.channel.Name)
 	var unknown *heads.UnknownChannelError
@@ -75,11 +76,11 @@ func (f *Factory) jobs(ctx context.Context, s subject, patient bool) (jobs []job
 		err = plausible(head.Commit, f.Now())
 	}
 	if err != nil {
-		return []job{unasked.failed("", fmt.Errorf("head: %w", err))}, nil, false
+		return []job{unasked.failed(git.Rev{}, fmt.Errorf("head: %w", err))}, nil, false
 	}
 	head.Since = f.since(ctx, head, known)
 	if err := f.Store.SetHead(head); err != nil {
-		return []job{unasked.failed("", err)}, nil, false
+		return []job{unasked.failed(git.Rev{}, err)}, nil, false
 	}
 	first := f.planHead(ctx, s, head, patient)
 	passed, concern, all := f.passed(ctx, first.revision, patient)
@@ -97,21 +98,21 @@ func (f *Factory) planHead(ctx context.Context, s subject, head heads.Head, pati
 // waiting tells whether the last try to publish a commit failed and the next one
 // is not due. A daemon keeps to that; whoever runs a single cycle wants it
 // tried.
-func (f *Factory) waiting(channel, rev string) bool {
+func (f *Factory) waiting(channel string, rev git.Rev) bool {
 	failure, err := f.Store.Failure(channel, rev)
 	return err == nil && failure != nil && f.Now().Before(failure.Next)
 }
 
 // passed returns the jobs for commits that the channel has passed, newest
 // first, and all commits that may be filled in. Those on record cost no request.
-func (f *Factory) passed(ctx context.Context, head revision, patient bool) (jobs []job, concern []string, all bool) {
+func (f *Factory) passed(ctx context.Context, head revision, patient bool) (jobs []job, concern []git.Rev, all bool) {
 	n := f.Config.BackfillOf(head.channel)
 	if n == 0 {
 		return nil, nil, true
 	}
 	moves, err := f.Heads.Moves(ctx, head.channel.Name, n+1)
 	if err != nil {
-		return []job{head.failed("", fmt.Errorf("backfill: %w", err))}, nil, false
+		return []job{head.failed(git.Rev{}, fmt.Errorf("backfill: %w", err))}, nil, false
 	}
 	for _, move := range moves {
 		concern = append(concern, move.Rev)
@@ -124,8 +125,8 @@ func (f *Factory) passed(ctx context.Context, head revision, patient bool) (jobs
 }
 
 // planPassed makes the job for a commit that the channel has passed.
-func (f *Factory) planPassed(ctx context.Context, s subject, rev string) job {
-	commit, err := f.Heads.Commit(ctx, rev)
+func (f *Factory) planPassed(ctx context.Context, s subject, rev git.Rev) job {
+	commit, err := f.Heads.Commit(ctx, rev.String())
 	r := revision{subject: s, commit: commit}
 	if err == nil {
 		err = plausible(commit, f.Now())
@@ -139,9 +140,9 @@ func (f *Factory) planPassed(ctx context.Context, s subject, rev string) job {
 }
 
 // onRecord tells whether a revision was published in every destination.
-func (f *Factory) onRecord(s subject, rev string) bool {
+func (f *Factory) onRecord(s subject, rev git.Rev) bool {
 	for _, repo := range s.repositories {
-		recorded, err := f.Store.Publication(s.channel.Name, repo.Ref(rev))
+		recorded, err := f.Store.Publication(s.channel.Name, repo.Ref(rev.String()))
 		if err != nil || recorded == nil {
 			return false
 		}

@@ -12,7 +12,7 @@ import (
 // is in place the registries are asked for them, as repairTags does.
 func (f *Factory) tagsToSet(ctx context.Context, j job) ([]string, error) {
 	if j.plan.Action != plan.None {
-		return append([]string{j.commit.Rev}, j.movingTags()...), nil
+		return append([]string{j.commit.Rev.String()}, j.movingTags()...), nil
 	}
 	if j.plan.Reason != plan.UpToDate {
 		return nil, nil
@@ -34,12 +34,12 @@ func (f *Factory) tagsToSet(ctx context.Context, j job) ([]string, error) {
 
 func (f *Factory) tagsToRepair(ctx context.Context, j job, t target) (tags []string, err error) {
 	if t.astray {
-		tags = append(tags, j.commit.Rev)
+		tags = append(tags, j.commit.Rev.String())
 	}
 	if !j.isHead {
 		return tags, nil
 	}
-	for _, tag := range j.channel.TagsFor(j.commit.Rev, j.commit.Date, t.version) {
+	for _, tag := range j.channel.TagsFor(j.commit.Rev.String(), j.commit.Date, t.version) {
 		strays, err := f.strays(ctx, t, tag)
 		if err != nil {
 			return tags, err
@@ -58,7 +58,7 @@ func (r revision) movingTags() []string {
 	if !r.isHead {
 		return nil
 	}
-	tags := r.channel.TagsFor(r.commit.Rev, r.commit.Date, "")
+	tags := r.channel.TagsFor(r.commit.Rev.String(), r.commit.Date, "")
 	for _, template := range r.channel.Tags {
 		if strings.Contains(template, "{version}") {
 			tags = append(tags, template)

@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/plan"
@@ -64,7 +65,7 @@ func (f *Factory) resolve(ctx context.Context, r revision) ([]target, plan.Chann
 
 // target asks one repository for the tag of a revision's commit.
 func (f *Factory) target(ctx context.Context, r revision, repo registry.Repository) target {
-	t := target{repo: repo, ref: repo.Ref(r.commit.Rev)}
+	t := target{repo: repo, ref: repo.Ref(r.commit.Rev.String())}
 	var err error
 	if t.recorded, err = f.Store.Publication(r.channel.Name, t.ref); err != nil {
 		t.state.Err = err
@@ -80,7 +81,7 @@ func (f *Factory) target(ctx context.Context, r revision, repo registry.Reposito
 // is the one on record, the record knows the recipe and the manifest need not be
 // fetched.
 func holds(ctx context.Context, r revision, repo registry.Repository, recorded *record.Publication) (h held, astray bool, err error) {
-	digest, err := repo.Digest(ctx, r.commit.Rev)
+	digest, err := repo.Digest(ctx, r.commit.Rev.String())
 	absent := errors.Is(err, registry.ErrNotFound)
 	switch {
 	case err != nil && !absent:
@@ -124,11 +125,13 @@ func readHeld(ctx context.Context, repo registry.Repository, digest string) (hel
 	if err != nil {
 		return held{}, err
 	}
+	// What is written there is not ours where it is no revision.
+	rev, _ := git.ParseRev(manifest.Annotations[image.RevisionLabel])
 	return held{
 		state: plan.Published{
 			Found:  true,
 			Digest: digest,
-			Rev:    manifest.Annotations[image.RevisionLabel],
+			Rev:    rev,
 			Recipe: manifest.Annotations[image.RecipeLabel],
 		},
 		version: manifest.Annotations[image.ReleaseLabel],

@@ -23,7 +23,7 @@ func TestOptionalToolMissing(t *testing.T) {
 	w.setHead(release, "old")
 	results := w.expect(release + ": build (new commit)")
 	contains(t, "log", w.log.text(), "attic-client")
-	inventory := w.inventory(release, results[0].Rev)
+	inventory := w.inventory(release, results[0].Rev.String())
 	if diff := cmp.Diff([]string{"attic-client"}, inventory.Missing); diff != "" {
 		t.Errorf("missing (-want +got):\n%s", diff)
 	}
@@ -32,7 +32,7 @@ func TestOptionalToolMissing(t *testing.T) {
 	}
 	w.setHead(release, "shared")
 	results = w.expect(release + ": build (new commit)")
-	if missing := w.inventory(release, results[0].Rev).Missing; len(missing) > 0 {
+	if missing := w.inventory(release, results[0].Rev.String()).Missing; len(missing) > 0 {
 		t.Errorf("with all tools there, missing is %v", missing)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
@@ -28,13 +29,13 @@ func (f *Factory) gone(ctx context.Context, r revision, known heads.Head, cause 
 	gone, err := f.Heads.Gone(ctx, r.channel.Name)
 	switch {
 	case err != nil:
-		return r.failed("", fmt.Errorf("head: %w; %w", cause, err))
+		return r.failed(git.Rev{}, fmt.Errorf("head: %w; %w", cause, err))
 	case !gone:
-		return r.failed("", fmt.Errorf("head: %w, but the list of branches has it", cause))
+		return r.failed(git.Rev{}, fmt.Errorf("head: %w, but the list of branches has it", cause))
 	}
 	since, err := f.Store.SetGone(r.channel.Name, f.Now())
 	if err != nil {
-		return r.failed("", err)
+		return r.failed(git.Rev{}, err)
 	}
 	f.Log.Warn("upstream has no such branch any more: nothing of the channel changes. Say frozen: true if its life is over",
 		"channel", r.channel.Name, "since", since)

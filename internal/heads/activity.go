@@ -6,11 +6,13 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/git"
 )
 
 // Move is a movement of a channel.
 type Move struct {
-	Rev  string    // where it went
+	Rev  git.Rev   // where it went
 	Time time.Time // when
 }
 
@@ -41,7 +43,7 @@ func (c *Client) Moves(ctx context.Context, channel string, limit int) ([]Move, 
 		if a.Type == "branch_deletion" {
 			continue
 		}
-		rev, err := ParseRev(a.After)
+		rev, err := git.ParseRev(a.After)
 		if err != nil {
 			return nil, wrongAnswer(req, err)
 		}

@@ -1,11 +1,12 @@
 package heads
 
 import (
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 )
 
 const activityPath = "/repos/NixOS/nixpkgs/activity"
@@ -18,9 +19,9 @@ func TestMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Move{
-		{Rev: rev, Time: time.Date(2026, 5, 2, 9, 12, 44, 0, time.UTC)},
-		{Rev: strings.Repeat("b", 40), Time: time.Date(2026, 5, 1, 20, 3, 0, 0, time.UTC)},
-		{Rev: strings.Repeat("a", 40), Time: time.Date(2026, 4, 30, 3, 0, 0, 0, time.UTC)},
+		{Rev: gittest.Rev(rev), Time: time.Date(2026, 5, 2, 9, 12, 44, 0, time.UTC)},
+		{Rev: gittest.Rev("b"), Time: time.Date(2026, 5, 1, 20, 3, 0, 0, time.UTC)},
+		{Rev: gittest.Rev("a"), Time: time.Date(2026, 4, 30, 3, 0, 0, 0, time.UTC)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Moves (-want +got):\n%s", diff)

@@ -68,7 +68,7 @@ func TestConditionalMove(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := c.Head(t.Context(), "nixos-unstable")
-	if err != nil || got.Rev != rev {
+	if err != nil || got.Rev.String() != rev {
 		t.Errorf("Head = %v, %v", got, err)
 	}
 	if s.requests[0].Header.Get("If-None-Match") != `"old"` || etags.entries[key].etag != etag {

@@ -22,12 +22,13 @@ import (
 	"github.com/google/go-github/v62/github"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/git"
 )
 
 // Commit is a revision of the repository.
 type Commit struct {
-	Rev  string    // 40 digits of lower-case hex
-	Tree string    // id of its tree, likewise
+	Rev  git.Rev
+	Tree git.TreeID
 	Date time.Time // of the committer, in UTC
 }
 
@@ -50,18 +51,7 @@ type Client struct {
 // timeout bounds one question with all its repetitions, but for waits that were asked for.
 const timeout = 2 * time.Minute
 
-var (
-	revRule      = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	shortRevRule = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
-)
-
-// ParseRev checks that s is a full revision: 40 digits of lower-case hex.
-func ParseRev(s string) (string, error) {
-	if !revRule.MatchString(s) {
-		return "", fmt.Errorf("%q is not a revision (want 40 hex digits)", s)
-	}
-	return s, nil
-}
+var abbreviation = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
 
 // Head returns the head of a channel, by one request that is conditional if an earlier answer is known.
 // If there is no such branch the error is an *UnknownChannelError.
@@ -91,25 +81,25 @@ func (c *Client) Head(ctx context.Context, channel string) (Head, error) {
 // Commit returns a revision, given by 40 or by its first 7 or more hex digits.
 // If there is no such revision the error is an *UnknownCommitError.
 func (c *Client) Commit(ctx context.Context, rev string) (Commit, error) {
-	full := strings.ToLower(rev)
-	if !shortRevRule.MatchString(full) {
+	digits := strings.ToLower(rev)
+	if !abbreviation.MatchString(digits) {
 		return Commit{}, fmt.Errorf("%q is not a revision (want 7 to 40 hex digits)", rev)
 	}
-	if len(full) < 40 {
-		var err error
-		if full, err = c.resolve(ctx, full); err != nil {
+	full, err := git.ParseRev(digits)
+	if err != nil {
+		if full, err = c.resolve(ctx, digits); err != nil {
 			return Commit{}, err
 		}
 	}
 	var answer github.Commit
-	req, err := c.get(ctx, "git/commits/"+full, &answer)
+	req, err := c.get(ctx, "git/commits/"+full.String(), &answer)
 	if err != nil {
 		return Commit{}, c.unknownCommit(rev, err)
 	}
-	if answer.GetSHA() != full {
+	if answer.GetSHA() != full.String() {
 		return Commit{}, wrongAnswer(req, fmt.Errorf("the answer is for commit %q", answer.GetSHA()))
 	}
-	commit, err := newCommit(full, &answer)
+	commit, err := newCommit(answer.GetSHA(), &answer)
 	if err != nil {
 		return Commit{}, wrongAnswer(req, err)
 	}
@@ -117,36 +107,37 @@ func (c *Client) Commit(ctx context.Context, rev string) (Commit, error) {
 }
 
 // resolve completes a short revision.
-func (c *Client) resolve(ctx context.Context, short string) (string, error) {
+func (c *Client) resolve(ctx context.Context, short string) (git.Rev, error) {
 	var text strings.Builder
 	req, err := c.request(ctx, "commits/"+short, "application/vnd.github.sha", &text)
 	if err != nil {
-		return "", c.unknownCommit(short, err)
+		return git.Rev{}, c.unknownCommit(short, err)
 	}
-	full := strings.TrimSpace(text.String())
-	if strings.HasPrefix(full, "{") {
+	answer := strings.TrimSpace(text.String())
+	if strings.HasPrefix(answer, "{") {
 		// Servers that are only like GitHub ignore the media type and send the whole commit.
 		var commit struct{ SHA string }
-		if err := json.Unmarshal([]byte(full), &commit); err != nil {
-			return "", wrongAnswer(req, err)
+		if err := json.Unmarshal([]byte(answer), &commit); err != nil {
+			return git.Rev{}, wrongAnswer(req, err)
 		}
-		full = commit.SHA
+		answer = commit.SHA
 	}
-	if !revRule.MatchString(full) || !strings.HasPrefix(full, short) {
+	full, err := git.ParseRev(answer)
+	if err != nil || !strings.HasPrefix(answer, short) {
 		// Hex digits can be the name of a branch or tag, too.
-		return "", wrongAnswer(req, fmt.Errorf("the answer is for commit %.60q", full))
+		return git.Rev{}, wrongAnswer(req, fmt.Errorf("the answer is for commit %.60q", answer))
 	}
 	return full, nil
 }
 
 func newCommit(sha string, answer *github.Commit) (Commit, error) {
-	rev, err := ParseRev(sha)
+	rev, err := git.ParseRev(sha)
 	if err != nil {
 		return Commit{}, err
 	}
-	tree, err := ParseRev(answer.GetTree().GetSHA())
+	tree, err := git.ParseTreeID(answer.GetTree().GetSHA())
 	if err != nil {
-		return Commit{}, fmt.Errorf("tree: %w", err)
+		return Commit{}, err
 	}
 	date := answer.GetCommitter().GetDate().UTC()
 	if date.IsZero() {

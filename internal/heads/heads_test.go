@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 	refsPath   = "/repos/NixOS/nixpkgs/git/matching-refs/heads/nix"
 )
 
-var want = Commit{rev, tree, time.Date(2026, 5, 2, 6, 41, 17, 0, time.UTC)}
+var want = Commit{gittest.Rev(rev), gittest.TreeID(tree), time.Date(2026, 5, 2, 6, 41, 17, 0, time.UTC)}
 
 func readFile(t *testing.T, name string) []byte {
 	t.Helper()
@@ -181,11 +182,11 @@ func TestHeadBadAnswer(t *testing.T) {
 		want  string // after "GET URL: "; "*": whatever
 	}{
 		{"other branch", reply{body: branch("nixos-unstable-small", rev, tree, date)}, `the answer is for branch "nixos-unstable-small"`},
-		{"short sha", reply{body: branch("nixos-unstable", rev[:39], tree, date)}, `"` + rev[:39] + `" is not a revision (want 40 hex digits)`},
-		{"upper case", reply{body: branch("nixos-unstable", strings.ToUpper(rev), tree, date)}, `"` + strings.ToUpper(rev) + `" is not a revision (want 40 hex digits)`},
-		{"no tree", reply{body: branch("nixos-unstable", rev, "", date)}, `tree: "" is not a revision (want 40 hex digits)`},
+		{"short sha", reply{body: branch("nixos-unstable", rev[:39], tree, date)}, `"` + rev[:39] + `" is not a revision (want 40 digits of lower-case hex)`},
+		{"upper case", reply{body: branch("nixos-unstable", strings.ToUpper(rev), tree, date)}, `"` + strings.ToUpper(rev) + `" is not a revision (want 40 digits of lower-case hex)`},
+		{"no tree", reply{body: branch("nixos-unstable", rev, "", date)}, `"" is not a git tree (want 40 digits of lower-case hex)`},
 		{"no date", reply{body: branch("nixos-unstable", rev, tree, "0001-01-01T00:00:00Z")}, "the commit has no date"},
-		{"no commit", reply{body: `{"name":"nixos-unstable"}`}, `"" is not a revision (want 40 hex digits)`},
+		{"no commit", reply{body: `{"name":"nixos-unstable"}`}, `"" is not a revision (want 40 digits of lower-case hex)`},
 		{"empty", reply{}, `the answer is for branch ""`},
 		{"list", reply{body: "[]"}, "*"},
 		{"cut off", reply{body: branch("nixos-unstable", rev, tree, date)[:50]}, "unexpected EOF"},
@@ -557,17 +558,6 @@ func TestEnterprisePath(t *testing.T) {
 	s := start(t, map[string]reply{"/api/v3" + branchPath + "nixos-unstable": {file: "branch.json"}})
 	if _, err := client(t, Options{API: s.URL + "/api/v3"}).Head(t.Context(), "nixos-unstable"); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestParseRev(t *testing.T) {
-	for _, s := range []string{"", rev[:39], rev + "0", strings.ToUpper(rev), rev[:39] + "g", rev + "\n"} {
-		if _, err := ParseRev(s); err == nil {
-			t.Errorf("ParseRev(%q) is accepted", s)
-		}
-	}
-	if got, err := ParseRev(rev); got != rev || err != nil {
-		t.Errorf("ParseRev(%q) = %q, %v", rev, got, err)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
@@ -47,7 +48,7 @@ const (
 // Facts are what labels and annotations say of an image.
 type Facts struct {
 	Channel    string
-	Rev        string
+	Rev        git.Rev
 	Date       time.Time // of the commit
 	Version    string    // of nixpkgs, as in "26.05"
 	Recipe     string
@@ -58,16 +59,16 @@ type Facts struct {
 
 // common are the labels that are the same for every system.
 func (f Facts) common() map[string]string {
-	short := f.Rev[:min(12, len(f.Rev))]
+	short := f.Rev.Short(12)
 	version := strings.Join(nonEmpty(f.Version, f.Date.UTC().Format("20060102"), short), ".")
 	labels := map[string]string{
 		"org.opencontainers.image.title":       "nixpkgs-" + f.Channel,
 		"org.opencontainers.image.description": fmt.Sprintf("Nix, Cachix, Attic and the nixpkgs of %s at %s", f.Channel, short),
 		"org.opencontainers.image.source":      config.DefaultSource,
-		"org.opencontainers.image.url":         "https://github.com/" + f.Repository + "/tree/" + f.Rev,
+		"org.opencontainers.image.url":         "https://github.com/" + f.Repository + "/tree/" + f.Rev.String(),
 		"org.opencontainers.image.licenses":    "MIT",
 		VersionLabel:                           version,
-		RevisionLabel:                          f.Rev,
+		RevisionLabel:                          f.Rev.String(),
 		CreatedLabel:                           f.Date.UTC().Format(time.RFC3339),
 		ChannelLabel:                           f.Channel,
 		RecipeLabel:                            f.Recipe,

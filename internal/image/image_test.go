@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
@@ -158,7 +159,7 @@ func TestRootFilesRefusesABadMode(t *testing.T) {
 
 func facts(t *testing.T) Facts {
 	return Facts{
-		Channel: "nixos-26.05", Rev: strings.Repeat("ab", 20), Date: time.Date(2026, 5, 31, 12, 0, 0, 0, time.FixedZone("", 7200)),
+		Channel: "nixos-26.05", Rev: gittest.Rev("ab"), Date: time.Date(2026, 5, 31, 12, 0, 0, 0, time.FixedZone("", 7200)),
 		Version: "26.05", Recipe: "sha256:1", NarHash: nix.Hash{1}, Repository: "NixOS/nixpkgs",
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nixdb"
@@ -32,7 +33,7 @@ var linked = []string{"bin/", "etc/", "share/"}
 // reads it to learn a tool's files without its NAR.
 type Inventory struct {
 	Channel string          `json:"channel"`
-	Rev     string          `json:"rev"`
+	Rev     git.Rev         `json:"rev"`
 	System  string          `json:"system"`
 	Recipe  string          `json:"recipe"`
 	Sources []nix.StorePath `json:"sources"`

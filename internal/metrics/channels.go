@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nixpkgs-factory/factory/internal/git"
 )
 
 // channels is how far behind each channel is. The lag of one that waits for its
@@ -20,7 +22,7 @@ type channels struct {
 
 // state is a channel's.
 type state struct {
-	rev       string    // its head; "" if not known
+	rev       git.Rev   // its head; zero if not known
 	since     time.Time // when it moved there; zero if not known
 	published bool
 }
@@ -103,12 +105,12 @@ func (m *Metrics) drop(channel string) {
 // Head notes the commit that a channel points at, and since when: the time of
 // the push where that is known, zero where nothing is. The first head after the
 // start of the program is not counted as a change.
-func (m *Metrics) Head(channel, rev string, since time.Time) {
+func (m *Metrics) Head(channel string, rev git.Rev, since time.Time) {
 	m.with(channel, func(s *state) {
 		if s.rev == rev {
 			return
 		}
-		if s.rev != "" {
+		if !s.rev.IsZero() {
 			m.heads.WithLabelValues(channel).Inc()
 		}
 		*s = state{rev: rev, since: since}
@@ -127,7 +129,7 @@ func (m *Metrics) Gone(channel string, gone bool) {
 
 // Published notes the first image of a commit. It ends the lag if the commit is
 // the channel's head; others, such as heads that were passed over, have none.
-func (m *Metrics) Published(channel, rev string, at time.Time) {
+func (m *Metrics) Published(channel string, rev git.Rev, at time.Time) {
 	m.with(channel, func(s *state) {
 		m.publishedAt.WithLabelValues(channel).Set(float64(at.UnixMilli()) / 1000)
 		if s.rev != rev {
@@ -136,16 +138,16 @@ func (m *Metrics) Published(channel, rev string, at time.Time) {
 		if !s.published && !s.since.IsZero() {
 			m.lag.WithLabelValues(channel).Observe(max(at.Sub(s.since), 0).Seconds())
 		}
-		m.settle(channel, s)
+		m.markPublished(channel, s)
 	})
 }
 
 // UpToDate notes that a commit has its image, as it had before: it was there, or
 // was made again by another recipe.
-func (m *Metrics) UpToDate(channel, rev string) {
+func (m *Metrics) UpToDate(channel string, rev git.Rev) {
 	m.with(channel, func(s *state) {
 		if s.rev == rev {
-			m.settle(channel, s)
+			m.markPublished(channel, s)
 		}
 	})
 }
@@ -167,7 +169,7 @@ func (m *Metrics) with(channel string, do func(*state)) {
 	}
 }
 
-func (m *Metrics) settle(channel string, s *state) {
+func (m *Metrics) markPublished(channel string, s *state) {
 	s.published = true
 	m.failing.WithLabelValues(channel).Set(0)
 }

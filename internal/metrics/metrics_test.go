@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 )
 
 // clock is one that is moved by hand.
@@ -60,10 +62,10 @@ func full(c *clock) *Metrics {
 	m := New(Options{Fetched: func() int64 { return 5 << 30 }, Pushed: func() int64 { return 70 }, Now: c.now,
 		Ready: func() error { return nil }, Build: Build{"v1.2.3", "0123", "go1.26"}})
 	m.Channels([]string{"nixos-26.05", "nixos-unstable"})
-	m.Head("nixos-unstable", "a", c.Time.Add(-10*time.Minute))
+	m.Head("nixos-unstable", gittest.Rev("a"), c.Time.Add(-10*time.Minute))
 	m.Built("nixos-unstable", Done, 4*time.Minute, 90, 60)
-	m.Published("nixos-unstable", "a", c.Time)
-	m.Head("nixos-26.05", "b", c.Time.Add(-time.Hour))
+	m.Published("nixos-unstable", gittest.Rev("a"), c.Time)
+	m.Head("nixos-26.05", gittest.Rev("b"), c.Time.Add(-time.Hour))
 	m.Built("nixos-26.05", Failed, time.Second, 7, 2)
 	m.Failed("nixos-26.05", 3)
 	m.Cycle(Done, 5*time.Minute)
@@ -167,36 +169,36 @@ func TestLag(t *testing.T) {
 
 	check("before the first head", append([]string{heads(0)}, seen(0, 0)...)...)
 
-	m.Head("x", "a", c.Time)
-	m.UpToDate("x", "a")
+	m.Head("x", gittest.Rev("a"), c.Time)
+	m.UpToDate("x", gittest.Rev("a"))
 	c.advance(time.Hour)
 	check("up to date from the start", append(lines(0, now(0)), seen(0, 0)...)...)
 
-	m.Head("x", "b", c.Time.Add(-10*time.Minute))
+	m.Head("x", gittest.Rev("b"), c.Time.Add(-10*time.Minute))
 	c.advance(time.Minute)
 	check("moved", append(lines(1, now(660)), seen(0, 0)...)...)
 
-	m.Head("x", "b", c.Time) // seen again, with another idea of when
-	m.UpToDate("x", "a")     // of the head before
-	m.Published("x", "a", c.Time)
+	m.Head("x", gittest.Rev("b"), c.Time) // seen again, with another idea of when
+	m.UpToDate("x", gittest.Rev("a"))     // of the head before
+	m.Published("x", gittest.Rev("a"), c.Time)
 	check("news of another commit", append(lines(1, now(660)), seen(0, 0)...)...)
 
 	c.advance(time.Minute)
-	m.Published("x", "b", c.Time)
+	m.Published("x", gittest.Rev("b"), c.Time)
 	c.advance(time.Hour)
 	check("published", append(lines(1, now(0)), seen(1, 720)...)...)
 
-	m.Published("x", "b", c.Time)
+	m.Published("x", gittest.Rev("b"), c.Time)
 	check("published again", append(lines(1, now(0)), seen(1, 720)...)...)
 
-	m.Head("x", "c", time.Time{})
+	m.Head("x", gittest.Rev("c"), time.Time{})
 	check("moved at a time that nobody knows", append([]string{heads(2)}, seen(1, 720)...)...)
-	m.Published("x", "c", c.Time)
+	m.Published("x", gittest.Rev("c"), c.Time)
 	check("published", append(lines(2, now(0)), seen(1, 720)...)...)
 
-	m.Head("x", "d", c.Time.Add(time.Hour)) // by a clock that is ahead
+	m.Head("x", gittest.Rev("d"), c.Time.Add(time.Hour)) // by a clock that is ahead
 	check("moved in the future", append(lines(3, now(0)), seen(1, 720)...)...)
-	m.Published("x", "d", c.Time)
+	m.Published("x", gittest.Rev("d"), c.Time)
 	check("published before that", append(lines(3, now(0)), seen(2, 720)...)...)
 }
 
@@ -207,17 +209,17 @@ func TestFailuresEnd(t *testing.T) {
 		then func(*Metrics)
 		want string
 	}{
-		{"published", func(m *Metrics) { m.Published("x", "a", time.Now()) }, "0"},
-		{"up to date", func(m *Metrics) { m.UpToDate("x", "a") }, "0"},
-		{"another commit was published", func(m *Metrics) { m.Published("x", "b", time.Now()) }, "2"},
-		{"another commit is up to date", func(m *Metrics) { m.UpToDate("x", "b") }, "2"},
+		{"published", func(m *Metrics) { m.Published("x", gittest.Rev("a"), time.Now()) }, "0"},
+		{"up to date", func(m *Metrics) { m.UpToDate("x", gittest.Rev("a")) }, "0"},
+		{"another commit was published", func(m *Metrics) { m.Published("x", gittest.Rev("b"), time.Now()) }, "2"},
+		{"another commit is up to date", func(m *Metrics) { m.UpToDate("x", gittest.Rev("b")) }, "2"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			m := New(Options{})
 			m.Channels([]string{"x"})
 			m.Failed("x", 1) // before there is a head
-			m.Head("x", "a", time.Now())
+			m.Head("x", gittest.Rev("a"), time.Now())
 			m.Failed("x", 2)
 			want(t, values(t, m, inARow, all), inARow+"2", all+"2")
 			tt.then(m)
@@ -230,7 +232,7 @@ func TestFailuresEnd(t *testing.T) {
 func TestChannelsGo(t *testing.T) {
 	c := newClock()
 	m := full(c)
-	m.Published("nixos-26.05", "b", c.Time)
+	m.Published("nixos-26.05", gittest.Rev("b"), c.Time)
 	m.Channels([]string{"nixos-unstable", "nixos-26.11"})
 	text := scrape(t, m)
 	if strings.Contains(text, "nixos-26.05") {
@@ -244,9 +246,9 @@ func TestChannelsGo(t *testing.T) {
 	}
 
 	// What a job of it still says is not kept.
-	m.Head("nixos-26.05", "c", c.Time)
-	m.Published("nixos-26.05", "c", c.Time)
-	m.UpToDate("nixos-26.05", "c")
+	m.Head("nixos-26.05", gittest.Rev("c"), c.Time)
+	m.Published("nixos-26.05", gittest.Rev("c"), c.Time)
+	m.UpToDate("nixos-26.05", gittest.Rev("c"))
 	m.Failed("nixos-26.05", 1)
 	m.Built("nixos-26.05", Done, time.Second, 1, 0)
 	if text := scrape(t, m); strings.Contains(text, "nixos-26.05") {
@@ -269,7 +271,7 @@ func TestAtTheSameTime(t *testing.T) {
 		group.Go(func() {
 			for j := range 50 {
 				name := []string{"nixos-26.05", "nixos-unstable"}[(i+j)%2]
-				rev := fmt.Sprint(j)
+				rev := gittest.Rev(fmt.Sprint(j))
 				m.Head(name, rev, c.Time)
 				m.Failed(name, j)
 				m.Built(name, Done, time.Second, 3, 2)

@@ -27,6 +27,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
@@ -69,7 +70,7 @@ func baseIndex(t *testing.T) v1.ImageIndex {
 			stack = append(stack, layer)
 		}
 		img, err := image.Assemble(
-			image.Facts{Channel: "nixos-26.05", Rev: strings.Repeat("ab", 20), Date: time.Unix(1780221600, 0), Recipe: "sha256:1", NarHash: nix.Hash{1}, Repository: "NixOS/nixpkgs"},
+			image.Facts{Channel: "nixos-26.05", Rev: gittest.Rev("ab"), Date: time.Unix(1780221600, 0), Recipe: "sha256:1", NarHash: nix.Hash{1}, Repository: "NixOS/nixpkgs"},
 			image.Settings{System: system, Env: map[string]string{"PATH": "/nix/profile/bin:/usr/local/bin", "FACTORY_STATE": "x"}, Cmd: []string{"bash"}, WorkDir: "/root", Tools: []image.ToolFact{}},
 			stack)
 		if err != nil {

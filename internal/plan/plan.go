@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/record"
 )
@@ -66,11 +67,13 @@ type Channel struct {
 
 // Published is what a destination says of the tag of a commit. It is not there
 // when Found is false and Err is nil; Err says which destination cannot be
-// asked, and why. Rev and Recipe are what is written on the image, "" when nothing is.
+// asked, and why. Rev and Recipe are what is written on the image, zero when
+// nothing is.
 type Published struct {
-	Found               bool
-	Digest, Rev, Recipe string
-	Err                 error
+	Found          bool
+	Rev            git.Rev
+	Digest, Recipe string
+	Err            error
 
 	// Incomplete says that something below the digest is gone, so that the
 	// image cannot be pulled.
@@ -88,7 +91,7 @@ type Published struct {
 // the action is none and there is no reason.
 type Job struct {
 	Channel string
-	Rev     string // "" when the head is not known
+	Rev     git.Rev // zero when the head is not known
 	Action  Action
 	Reason  Reason
 	Systems []string
@@ -103,7 +106,7 @@ type Job struct {
 func (j Job) MarshalJSON() ([]byte, error) {
 	out := struct {
 		Channel string   `json:"channel"`
-		Rev     string   `json:"rev"`
+		Rev     git.Rev  `json:"rev"`
 		Action  Action   `json:"action"`
 		Reason  Reason   `json:"reason"`
 		Systems []string `json:"systems"`
@@ -242,7 +245,9 @@ func (p Published) incomplete() bool { return p.Found && p.Incomplete }
 func (p Published) arrived() bool    { return p.Found && p.Arrived }
 
 // foreign says that the image is of another revision than its tag.
-func (ch Channel) foreign(p Published) bool { return p.Found && p.Rev != "" && p.Rev != ch.Head.Rev }
+func (ch Channel) foreign(p Published) bool {
+	return p.Found && !p.Rev.IsZero() && p.Rev != ch.Head.Rev
+}
 
 // current says that the image is the one that would be made now, or one that
 // has to stay in its place.

@@ -12,13 +12,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/record"
 )
 
 var (
-	rev     = strings.Repeat("a", 40)
-	older   = strings.Repeat("b", 40)
+	rev     = gittest.Rev("a")
+	older   = gittest.Rev("b")
 	errDown = errors.New("registry.example.org/nixpkgs-nixos-unstable: 503 Service Unavailable")
 	errSlow = errors.New("ghcr.io/org/nixpkgs-nixos-unstable: timeout")
 
@@ -40,7 +41,7 @@ var (
 func channel(answers ...Published) Channel {
 	ch := Channel{
 		Name:      "nixos-unstable",
-		Head:      heads.Head{Channel: "nixos-unstable", Commit: heads.Commit{Rev: rev, Tree: "t", Date: time.Unix(1, 0)}},
+		Head:      heads.Head{Channel: "nixos-unstable", Commit: heads.Commit{Rev: rev, Tree: gittest.TreeID("c"), Date: time.Unix(1, 0)}},
 		Recipe:    "new",
 		Systems:   []string{"x86_64-linux", "aarch64-linux"},
 		Published: answers,
@@ -150,10 +151,10 @@ func TestRequest(t *testing.T) {
 		{"older, published", channel(current, current), false, None, UpToDate, ""},
 		{"older, something below it is gone", channel(current, broken), false, Rebuild, Requested, ""},
 		{"older, in one place", channel(current, absent), false, Build, Requested, ""},
-		{"older, another recipe in one place", channel(absent, outdated), false, None, "", rev + refused},
-		{"older, another recipe", channel(outdated), false, None, "", rev + refused},
-		{"older, another recipe in one of two", channel(current, outdated), false, None, "", rev + refused},
-		{"older, another commit under the tag", channel(foreign), false, None, "", rev + refused},
+		{"older, another recipe in one place", channel(absent, outdated), false, None, "", rev.String() + refused},
+		{"older, another recipe", channel(outdated), false, None, "", rev.String() + refused},
+		{"older, another recipe in one of two", channel(current, outdated), false, None, "", rev.String() + refused},
+		{"older, another commit under the tag", channel(foreign), false, None, "", rev.String() + refused},
 		{"older, cannot be asked", channel(down), false, None, "", errDown.Error()},
 		{"no such commit", Channel{Name: "c", HeadErr: errDown, Images: []string{"a"}, Published: []Published{absent}}, false, None, "", errDown.Error()},
 	}
@@ -226,7 +227,7 @@ func TestJSON(t *testing.T) {
 	want := `[
   {
     "channel": "nixos-unstable",
-    "rev": "` + rev + `",
+    "rev": "` + rev.String() + `",
     "action": "build",
     "reason": "new commit",
     "systems": [
@@ -234,7 +235,7 @@ func TestJSON(t *testing.T) {
       "aarch64-linux"
     ],
     "images": [
-      "r0/nixpkgs-nixos-unstable:` + rev + `"
+      "r0/nixpkgs-nixos-unstable:` + rev.String() + `"
     ],
     "tags": []
   },

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 )
 
@@ -132,7 +133,7 @@ func TestFirstSchema(t *testing.T) {
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
-	old := Failure{Channel: "c", Rev: "r", Error: "no", Count: 3, Time: epoch, Next: epoch}
+	old := Failure{Channel: "c", Rev: rev("a"), Error: "no", Count: 3, Time: epoch, Next: epoch}
 	if err := s.update(func(tx *bbolt.Tx) error { return put(tx, failuresBucket, key("c"), old) }); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func TestFirstSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = reopen(t, file)
-	if f, err := s.Failure("c", "r"); err != nil || f == nil || *f != old {
+	if f, err := s.Failure("c", rev("a")); err != nil || f == nil || *f != old {
 		t.Errorf("Failure = %+v, %v, want %+v", f, err, old)
 	}
 	if all, err := s.Failures(); err != nil || len(all) != 1 {
@@ -203,7 +204,7 @@ func TestGone(t *testing.T) {
 	if since, err := s.SetGone("c", epoch); err != nil || !since.IsZero() {
 		t.Errorf("SetGone of a channel that never was there = %v, %v", since, err)
 	}
-	head := heads.Head{Channel: "c", Commit: heads.Commit{Rev: "r", Tree: "t", Date: epoch}}
+	head := heads.Head{Channel: "c", Commit: heads.Commit{Rev: rev("c"), Tree: gittest.TreeID("d"), Date: epoch}}
 	if err := s.SetHead(head); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
@@ -21,7 +22,7 @@ const maxError = 4096
 // Failure is why a revision of a channel is not published.
 type Failure struct {
 	Channel string    `json:"channel"`
-	Rev     string    `json:"rev"` // "" when the channel could not be looked at
+	Rev     git.Rev   `json:"rev"` // zero when the channel could not be looked at
 	Error   string    `json:"error"`
 	Count   int       `json:"count"` // tries of this revision that failed in a row
 	Time    time.Time `json:"time"`  // of the last one
@@ -32,7 +33,7 @@ type Failure struct {
 type Event struct {
 	Time    time.Time `json:"time"`
 	Channel string    `json:"channel"`
-	Rev     string    `json:"rev"`
+	Rev     git.Rev   `json:"rev"`
 	Image   string    `json:"image,omitempty"`
 	Digest  string    `json:"digest,omitempty"`
 	Action  string    `json:"action,omitempty"`
@@ -44,9 +45,9 @@ type Event struct {
 // has a count of its own: what is wrong with one may not be wrong with another,
 // and two that fail side by side do not make each other's waits short. The
 // caller has taken secrets out of the text of the error.
-func (s *Store) Fail(channel, rev, text string, at time.Time) (f Failure, err error) {
+func (s *Store) Fail(channel string, rev git.Rev, text string, at time.Time) (f Failure, err error) {
 	err = s.update(func(tx *bbolt.Tx) error {
-		last, err := get[Failure](tx, failuresBucket, key(channel, rev))
+		last, err := get[Failure](tx, failuresBucket, key(channel, rev.String()))
 		if err != nil {
 			return err
 		}
@@ -55,7 +56,7 @@ func (s *Store) Fail(channel, rev, text string, at time.Time) (f Failure, err er
 			f.Count += last.Count
 		}
 		f.Next = f.Time.Add(wait(f.Count))
-		if err := put(tx, failuresBucket, key(channel, rev), f); err != nil {
+		if err := put(tx, failuresBucket, key(channel, rev.String()), f); err != nil {
 			return err
 		}
 		if err := add(tx, historyBucket, Event{Time: f.Time, Channel: channel, Rev: rev, Error: f.Error}); err != nil {
@@ -78,9 +79,9 @@ func bounded(text string) string { return said.Begin(text, maxError) }
 
 // Failure gives the failure of a channel's revision, nil when its last try went
 // well.
-func (s *Store) Failure(channel, rev string) (f *Failure, err error) {
+func (s *Store) Failure(channel string, rev git.Rev) (f *Failure, err error) {
 	err = s.view(func(tx *bbolt.Tx) (err error) {
-		f, err = get[Failure](tx, failuresBucket, key(channel, rev))
+		f, err = get[Failure](tx, failuresBucket, key(channel, rev.String()))
 		return err
 	})
 	return f, err

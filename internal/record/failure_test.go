@@ -6,7 +6,18 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nixpkgs-factory/factory/internal/git"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 )
+
+// rev is a revision of one digit, repeated; that of none is none.
+func rev(digit string) git.Rev {
+	if digit == "" {
+		return git.Rev{}
+	}
+	return gittest.Rev(digit)
+}
 
 func TestFail(t *testing.T) {
 	s := openTemp(t)
@@ -16,42 +27,42 @@ func TestFail(t *testing.T) {
 		count     int
 		wait      time.Duration
 	}{
-		{"first", "r1", 0, 1, 2 * time.Minute},
-		{"again", "r1", 2, 2, 4 * time.Minute},
-		{"and again", "r1", 6, 3, 8 * time.Minute},
-		{"another revision", "r2", 14, 1, 2 * time.Minute},
+		{"first", "1", 0, 1, 2 * time.Minute},
+		{"again", "1", 2, 2, 4 * time.Minute},
+		{"and again", "1", 6, 3, 8 * time.Minute},
+		{"another revision", "2", 14, 1, 2 * time.Minute},
 		{"no revision", "", 16, 1, 2 * time.Minute},
 		{"no revision again", "", 18, 2, 4 * time.Minute},
-		{"the first one once more", "r1", 20, 4, 16 * time.Minute},
-		{"the other one once more", "r2", 22, 2, 4 * time.Minute},
+		{"the first one once more", "1", 20, 4, 16 * time.Minute},
+		{"the other one once more", "2", 22, 2, 4 * time.Minute},
 	}
 	for _, step := range steps {
 		at := epoch.Add(time.Duration(step.minute) * time.Minute)
-		want := Failure{Channel: "c", Rev: step.rev, Error: step.name, Count: step.count, Time: at, Next: at.Add(step.wait)}
-		got, err := s.Fail("c", step.rev, step.name, at.In(time.FixedZone("", 3600)))
+		want := Failure{Channel: "c", Rev: rev(step.rev), Error: step.name, Count: step.count, Time: at, Next: at.Add(step.wait)}
+		got, err := s.Fail("c", rev(step.rev), step.name, at.In(time.FixedZone("", 3600)))
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: Fail: %v (-want +got):\n%s", step.name, err, diff)
 		}
-		stored, err := s.Failure("c", step.rev)
+		stored, err := s.Failure("c", rev(step.rev))
 		if diff := cmp.Diff(&want, stored); err != nil || diff != "" {
 			t.Errorf("%s: Failure: %v (-want +got):\n%s", step.name, err, diff)
 		}
 	}
-	if _, err := s.Fail("b", "r1", "x", epoch); err != nil {
+	if _, err := s.Fail("b", rev("1"), "x", epoch); err != nil {
 		t.Fatal(err)
 	}
 	all, err := s.Failures()
 	var names []string
 	for _, f := range all {
-		names = append(names, f.Channel+" "+f.Rev)
+		names = append(names, f.Channel+" "+f.Rev.Short(1))
 	}
-	if diff := cmp.Diff([]string{"b r1", "c ", "c r1", "c r2"}, names); err != nil || diff != "" {
+	if diff := cmp.Diff([]string{"b 1", "c ", "c 1", "c 2"}, names); err != nil || diff != "" {
 		t.Errorf("Failures: %v (-want +got):\n%s", err, diff)
 	}
 	events, err := s.History("c", 2)
 	want := []Event{
-		{Time: epoch.Add(22 * time.Minute), Channel: "c", Rev: "r2", Error: "the other one once more"},
-		{Time: epoch.Add(20 * time.Minute), Channel: "c", Rev: "r1", Error: "the first one once more"},
+		{Time: epoch.Add(22 * time.Minute), Channel: "c", Rev: rev("2"), Error: "the other one once more"},
+		{Time: epoch.Add(20 * time.Minute), Channel: "c", Rev: rev("1"), Error: "the first one once more"},
 	}
 	if diff := cmp.Diff(want, events); err != nil || diff != "" {
 		t.Errorf("History: %v (-want +got):\n%s", err, diff)
@@ -61,7 +72,7 @@ func TestFail(t *testing.T) {
 func TestSuccessEndsFailure(t *testing.T) {
 	s := openTemp(t)
 	for _, channel := range []string{"a", "b"} {
-		if _, err := s.Fail(channel, strings.Repeat("a", 40), "no", epoch); err != nil {
+		if _, err := s.Fail(channel, rev("a"), "no", epoch); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,7 +83,7 @@ func TestSuccessEndsFailure(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Channel != "b" {
 		t.Errorf("Failures = %+v, %v, want that of b alone", all, err)
 	}
-	if f, err := s.Fail("a", strings.Repeat("a", 40), "no", epoch); err != nil || f.Count != 1 {
+	if f, err := s.Fail("a", rev("a"), "no", epoch); err != nil || f.Count != 1 {
 		t.Errorf("Fail after a success = %+v, %v, want count 1", f, err)
 	}
 }
@@ -81,23 +92,27 @@ func TestSuccessEndsFailure(t *testing.T) {
 // are its own.
 func TestConcerns(t *testing.T) {
 	s := openTemp(t)
-	for _, f := range []struct{ channel, rev string }{{"a", ""}, {"a", "r1"}, {"a", "r2"}, {"aa", "r1"}, {"b", "r2"}} {
-		if _, err := s.Fail(f.channel, f.rev, "no", epoch); err != nil {
+	for _, f := range []struct{ channel, rev string }{{"a", ""}, {"a", "1"}, {"a", "2"}, {"aa", "1"}, {"b", "2"}} {
+		if _, err := s.Fail(f.channel, rev(f.rev), "no", epoch); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, step := range []struct{ keep, want []string }{
-		{[]string{"", "r1", "r2", "r3"}, []string{"a ", "a r1", "a r2", "aa r1", "b r2"}},
-		{[]string{"r2"}, []string{"a r2", "aa r1", "b r2"}},
-		{nil, []string{"aa r1", "b r2"}},
+		{[]string{"", "1", "2", "3"}, []string{"a ", "a 1", "a 2", "aa 1", "b 2"}},
+		{[]string{"2"}, []string{"a 2", "aa 1", "b 2"}},
+		{nil, []string{"aa 1", "b 2"}},
 	} {
-		if err := s.Concerns("a", step.keep...); err != nil {
+		var revs []git.Rev
+		for _, digits := range step.keep {
+			revs = append(revs, rev(digits))
+		}
+		if err := s.Concerns("a", revs...); err != nil {
 			t.Fatal(err)
 		}
 		all, err := s.Failures()
 		var got []string
 		for _, f := range all {
-			got = append(got, f.Channel+" "+f.Rev)
+			got = append(got, f.Channel+" "+f.Rev.Short(1))
 		}
 		if diff := cmp.Diff(step.want, got); err != nil || diff != "" {
 			t.Errorf("only %q concern: %v (-want +got):\n%s", step.keep, err, diff)
@@ -117,14 +132,14 @@ func TestWait(t *testing.T) {
 
 func TestLongError(t *testing.T) {
 	s := openTemp(t)
-	f, err := s.Fail("c", "r", "é"+strings.Repeat("ß", maxError), epoch)
+	f, err := s.Fail("c", rev("a"), "é"+strings.Repeat("ß", maxError), epoch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := "é" + strings.Repeat("ß", maxError/2-1) + "…"; f.Error != want {
 		t.Errorf("kept %d bytes of the error, want %d", len(f.Error), len(want))
 	}
-	if f, err = s.Fail("c", "r", "a\xffb", epoch); err != nil || f.Error != "a\ufffdb" {
+	if f, err = s.Fail("c", rev("a"), "a\xffb", epoch); err != nil || f.Error != "a\ufffdb" {
 		t.Errorf("error %q, %v, want a\ufffdb", f.Error, err)
 	}
 }

@@ -6,17 +6,18 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 )
 
 // head is a heads.Head as it is stored.
 type head struct {
-	Channel string    `json:"channel"`
-	Rev     string    `json:"rev"`
-	Tree    string    `json:"tree"`
-	Date    time.Time `json:"date"`
-	Since   time.Time `json:"since,omitzero"`
-	Gone    time.Time `json:"gone,omitzero"`
+	Channel string     `json:"channel"`
+	Rev     git.Rev    `json:"rev"`
+	Tree    git.TreeID `json:"tree"`
+	Date    time.Time  `json:"date"`
+	Since   time.Time  `json:"since,omitzero"`
+	Gone    time.Time  `json:"gone,omitzero"`
 }
 
 // SetHead notes where a channel is.

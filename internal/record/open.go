@@ -66,7 +66,7 @@ func failuresByRevision(tx *bbolt.Tx) error {
 		if err := tx.Bucket(failuresBucket.name).Delete(key(f.Channel)); err != nil {
 			return err
 		}
-		if err := put(tx, failuresBucket, key(f.Channel, f.Rev), f); err != nil {
+		if err := put(tx, failuresBucket, key(f.Channel, f.Rev.String()), f); err != nil {
 			return err
 		}
 	}

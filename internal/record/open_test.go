@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/nixpkgs-factory/factory/internal/git"
 )
 
 func openTemp(t *testing.T) *Store {
@@ -91,7 +93,7 @@ func TestOpenEmptyFiles(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "factory.db")
 			tt.make(t, file)
 			s := reopen(t, file)
-			if _, err := s.Fail("c", "", "x", time.Unix(1, 0)); err != nil {
+			if _, err := s.Fail("c", git.Rev{}, "x", time.Unix(1, 0)); err != nil {
 				t.Error(err)
 			}
 		})

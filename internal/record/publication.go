@@ -5,12 +5,14 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/nixpkgs-factory/factory/internal/git"
 )
 
 // Publication is one image in one place under one tag.
 type Publication struct {
 	Channel string    `json:"channel"`
-	Rev     string    `json:"rev"`    // full
+	Rev     git.Rev   `json:"rev"`
 	Recipe  string    `json:"recipe"` // digest
 	Image   string    `json:"image"`  // repository:tag
 	Digest  string    `json:"digest"`

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 )
 
@@ -22,7 +23,7 @@ var epoch = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 func publication(channel, image string, minute int) Publication {
 	return Publication{
 		Channel: channel,
-		Rev:     strings.Repeat("a", 40),
+		Rev:     rev("a"),
 		Recipe:  "sha256:0123",
 		Image:   image,
 		Digest:  "sha256:" + image,
@@ -95,7 +96,7 @@ func TestNothingThere(t *testing.T) {
 	if all, err := s.Publications(); len(all) != 2 || err != nil {
 		t.Errorf("Publications = %v, %v, want 2", all, err)
 	}
-	if f, err := s.Failure("c", "r"); f != nil || err != nil {
+	if f, err := s.Failure("c", rev("a")); f != nil || err != nil {
 		t.Errorf("Failure = %v, %v", f, err)
 	}
 	if h, err := s.Head("c"); h != nil || err != nil {
@@ -109,7 +110,7 @@ func TestNothingThere(t *testing.T) {
 func TestHead(t *testing.T) {
 	s := openTemp(t)
 	zone := time.FixedZone("", 7200)
-	want := heads.Head{Channel: "c", Commit: heads.Commit{Rev: "r", Tree: "t", Date: epoch.In(zone)}}
+	want := heads.Head{Channel: "c", Commit: heads.Commit{Rev: rev("c"), Tree: gittest.TreeID("d"), Date: epoch.In(zone)}}
 	for range 2 {
 		if err := s.SetHead(want); err != nil {
 			t.Fatal(err)
@@ -121,7 +122,7 @@ func TestHead(t *testing.T) {
 		if got.Date.Location() != time.UTC {
 			t.Errorf("the date is in %v, want UTC", got.Date.Location())
 		}
-		want.Rev = "s"
+		want.Rev = rev("e")
 	}
 }
 
@@ -206,10 +207,10 @@ func TestStoredShape(t *testing.T) {
 	if err := s.SetETag("u", "e", []byte("b")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetHead(heads.Head{Channel: "c", Commit: heads.Commit{Rev: "r", Tree: "t", Date: epoch}}); err != nil {
+	if err := s.SetHead(heads.Head{Channel: "c", Commit: heads.Commit{Rev: rev("c"), Tree: gittest.TreeID("d"), Date: epoch}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Fail("d", "r", "no", epoch); err != nil {
+	if _, err := s.Fail("d", rev("b"), "no", epoch); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Keep(Kept{Image: "r:1", Digest: "d", Recipe: "i", Time: epoch}); err != nil {
@@ -227,16 +228,16 @@ func TestStoredShape(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rev := strings.Repeat("a", 40)
+	forty := func(digit string) string { return strings.Repeat(digit, 40) }
 	want := []string{
 		`etags "u" {"v":1,"n":1,"value":{"etag":"e","body":"Yg=="}}`,
-		`failures "d\x00r" {"v":1,"n":1,"value":{"channel":"d","rev":"r","error":"no","count":1,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:02:00Z"}}`,
-		`heads "c" {"v":1,"n":1,"value":{"channel":"c","rev":"r","tree":"t","date":"2026-11-20T12:00:00Z"}}`,
-		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","rev":"` + rev + `","image":"r:1","digest":"sha256:r:1","action":"build","reason":"new commit"}}`,
-		`history "\x00\x00\x00\x00\x00\x00\x00\x02" {"v":1,"n":2,"value":{"time":"2026-11-20T12:00:00Z","channel":"d","rev":"r","error":"no"}}`,
+		`failures "d\x00` + forty("b") + `" {"v":1,"n":1,"value":{"channel":"d","rev":"` + forty("b") + `","error":"no","count":1,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:02:00Z"}}`,
+		`heads "c" {"v":1,"n":1,"value":{"channel":"c","rev":"` + forty("c") + `","tree":"` + forty("d") + `","date":"2026-11-20T12:00:00Z"}}`,
+		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","rev":"` + forty("a") + `","image":"r:1","digest":"sha256:r:1","action":"build","reason":"new commit"}}`,
+		`history "\x00\x00\x00\x00\x00\x00\x00\x02" {"v":1,"n":2,"value":{"time":"2026-11-20T12:00:00Z","channel":"d","rev":"` + forty("b") + `","error":"no"}}`,
 		`kept "r:1" {"v":1,"n":1,"value":{"image":"r:1","digest":"d","recipe":"i","time":"2026-11-20T12:00:00Z"}}`,
 		`meta "schema" 3`,
-		`publications "c\x00r:1" {"v":1,"n":1,"value":{"channel":"c","rev":"` + rev + `","recipe":"sha256:0123","image":"r:1","digest":"sha256:r:1","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit"}}`,
+		`publications "c\x00r:1" {"v":1,"n":1,"value":{"channel":"c","rev":"` + forty("a") + `","recipe":"sha256:0123","image":"r:1","digest":"sha256:r:1","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit"}}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("stored (-want +got):\n%s", diff)
@@ -273,7 +274,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			channel := fmt.Sprint("c", g)
 			for i := range rounds {
-				if _, err := s.Fail(channel, "r", "no", epoch); err != nil {
+				if _, err := s.Fail(channel, rev("a"), "no", epoch); err != nil {
 					t.Error(err)
 				}
 				if err := s.SetETag(channel, fmt.Sprint(i), []byte("b")); err != nil {

@@ -5,25 +5,27 @@ import (
 	"slices"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/nixpkgs-factory/factory/internal/git"
 )
 
 // Succeed ends the failure of a channel's revision.
-func (s *Store) Succeed(channel, rev string) error {
+func (s *Store) Succeed(channel string, rev git.Rev) error {
 	return s.update(func(tx *bbolt.Tx) error { return succeed(tx, channel, rev) })
 }
 
-func succeed(tx *bbolt.Tx, channel, rev string) error {
-	return tx.Bucket(failuresBucket.name).Delete(key(channel, rev))
+func succeed(tx *bbolt.Tx, channel string, rev git.Rev) error {
+	return tx.Bucket(failuresBucket.name).Delete(key(channel, rev.String()))
 }
 
 // Concerns ends the failures of a channel but those of the given revisions:
 // nobody will try the others again, so nothing else would ever end them.
-func (s *Store) Concerns(channel string, revs ...string) error {
+func (s *Store) Concerns(channel string, revs ...git.Rev) error {
 	over := func(tx *bbolt.Tx) (keys [][]byte) {
 		prefix := key(channel, "")
 		c := tx.Bucket(failuresBucket.name).Cursor()
 		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
-			if !slices.Contains(revs, string(k[len(prefix):])) {
+			if !slices.ContainsFunc(revs, func(r git.Rev) bool { return r.String() == string(k[len(prefix):]) }) {
 				keys = append(keys, slices.Clone(k))
 			}
 		}

@@ -4,14 +4,15 @@ import (
 	"context"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/progress"
 )
 
 // ArchiveURL returns where the archive of a commit is: base is the server's, as
 // in https://github.com, repository has an owner and a name.
-func ArchiveURL(base, repository, rev string) string {
-	return base + "/" + repository + "/archive/" + rev + ".tar.gz"
+func ArchiveURL(base, repository string, rev git.Rev) string {
+	return base + "/" + repository + "/archive/" + rev.String() + ".tar.gz"
 }
 
 // maxArchive bounds the compressed archive. nixpkgs has about 50 MB.

@@ -49,7 +49,7 @@ func FuzzRead(f *testing.F) {
 		if entries != tree.Files+1 {
 			t.Errorf("NAR has %d entries, tree %d below the first", entries, tree.Files)
 		}
-		if tree.TreeID == "" {
+		if tree.TreeID.IsZero() {
 			return
 		}
 		dir := filepath.Join(t.TempDir(), "tree")

@@ -2,20 +2,20 @@ package source
 
 import (
 	"crypto/sha1"
-	"encoding/hex"
 	"slices"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
 )
 
-// treeID is the id that git gives the tree at root, empty if root is no directory.
-func treeID(root *node) string {
+// treeID is the id that git gives the tree at root, zero if root is no directory.
+func treeID(root *node) git.TreeID {
 	if root.kind != nar.Directory {
-		return ""
+		return git.TreeID{}
 	}
-	id, _ := gitTree(root)
-	return hex.EncodeToString(id[:])
+	sum, _ := gitTree(root)
+	return git.TreeIDOf(sum)
 }
 
 // gitTree computes the id of a directory from those of its entries.

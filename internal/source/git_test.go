@@ -17,8 +17,8 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/source/sourcetest"
 )
 
-// git runs git without any configuration of the user's.
-func git(t testing.TB, dir string, args ...string) string {
+// runGit runs git without any configuration of the user's.
+func runGit(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir
@@ -40,9 +40,9 @@ func git(t testing.TB, dir string, args ...string) string {
 func writeTree(t testing.TB, dir string) string {
 	t.Helper()
 	repo := filepath.Join(t.TempDir(), "repo.git")
-	git(t, dir, "init", "--quiet", "--bare", repo)
-	git(t, dir, "--git-dir="+repo, "--work-tree=.", "add", "--all", "--force", ".")
-	return git(t, dir, "--git-dir="+repo, "write-tree")
+	runGit(t, dir, "init", "--quiet", "--bare", repo)
+	runGit(t, dir, "--git-dir="+repo, "--work-tree=.", "add", "--all", "--force", ".")
+	return runGit(t, dir, "--git-dir="+repo, "write-tree")
 }
 
 // commit makes a repository of files: name to contents, a target behind "-> ", or a program that begins with "#!".
@@ -66,9 +66,9 @@ func commit(t testing.TB, files map[string]string) (repo string) {
 			t.Fatal(err)
 		}
 	}
-	git(t, repo, "init", "--quiet")
-	git(t, repo, "add", "--all", "--force")
-	git(t, repo, "commit", "--quiet", "--message", "all")
+	runGit(t, repo, "init", "--quiet")
+	runGit(t, repo, "add", "--all", "--force")
+	runGit(t, repo, "commit", "--quiet", "--message", "all")
 	return repo
 }
 
@@ -76,7 +76,7 @@ func commit(t testing.TB, files map[string]string) (repo string) {
 func gitArchive(t testing.TB, repo string) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "archive.tar.gz")
-	git(t, repo, "archive", "--prefix=nixpkgs-1234567/", "--output="+file, "HEAD")
+	runGit(t, repo, "archive", "--prefix=nixpkgs-1234567/", "--output="+file, "HEAD")
 	archive, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -109,10 +109,10 @@ func TestGitArchive(t *testing.T) {
 	})
 	archive := gitArchive(t, repo)
 	tree := read(t, archive)
-	if want := git(t, repo, "rev-parse", "HEAD^{tree}"); tree.TreeID != want {
+	if want := runGit(t, repo, "rev-parse", "HEAD^{tree}"); tree.TreeID.String() != want {
 		t.Errorf("tree id is %s, git says %s", tree.TreeID, want)
 	}
-	if want := git(t, repo, "rev-parse", "HEAD"); tree.Comment != want {
+	if want := runGit(t, repo, "rev-parse", "HEAD"); tree.Comment != want {
 		t.Errorf("comment is %q, want %q", tree.Comment, want)
 	}
 	newNixStore(t).expectSame(t, archive, tree)
@@ -124,7 +124,7 @@ func TestExportAttributes(t *testing.T) {
 		repo := commit(t, map[string]string{".gitattributes": attributes, "dir/secret": "x", "version": "$Format:%H$\n"})
 		archive := gitArchive(t, repo)
 		tree := read(t, archive)
-		if commit := git(t, repo, "rev-parse", "HEAD^{tree}"); tree.TreeID == commit {
+		if commit := runGit(t, repo, "rev-parse", "HEAD^{tree}"); tree.TreeID.String() == commit {
 			t.Errorf("with %q, the tree id is that of the commit", attributes)
 		}
 		newNixStore(t).expectSame(t, archive, tree)
@@ -145,10 +145,10 @@ func TestGeneratedArchive(t *testing.T) {
 	if err := tree.Unpack(repo); err != nil {
 		t.Fatal(err)
 	}
-	git(t, repo, "init", "--quiet")
-	git(t, repo, "add", "--all", "--force")
-	git(t, repo, "commit", "--quiet", "--message", "all")
-	if want := git(t, repo, "rev-parse", "HEAD^{tree}"); tree.TreeID != want {
+	runGit(t, repo, "init", "--quiet")
+	runGit(t, repo, "add", "--all", "--force")
+	runGit(t, repo, "commit", "--quiet", "--message", "all")
+	if want := runGit(t, repo, "rev-parse", "HEAD^{tree}"); tree.TreeID.String() != want {
 		t.Errorf("tree id is %s, git says %s", tree.TreeID, want)
 	}
 	if diff := cmp.Diff(headers(t, gitArchive(t, repo)), headers(t, archive.Bytes())); diff != "" {

@@ -151,7 +151,7 @@ func TestAgreement(t *testing.T) {
 			archive := zip(t, tarOf(t, tt.members...))
 			tree := read(t, archive)
 			store.expectSame(t, archive, tree)
-			if tree.TreeID == "" {
+			if tree.TreeID.IsZero() {
 				if err := tree.Unpack(t.TempDir()); err == nil {
 					t.Error("Unpack makes a directory of what is none")
 				}
@@ -161,7 +161,7 @@ func TestAgreement(t *testing.T) {
 			if err := tree.Unpack(dir); err != nil {
 				t.Fatal(err)
 			}
-			if want := writeTree(t, dir); tree.TreeID != want {
+			if want := writeTree(t, dir); tree.TreeID.String() != want {
 				t.Errorf("tree id is %s, git says %s", tree.TreeID, want)
 			}
 		})

@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/said"
@@ -61,10 +62,10 @@ type Options struct {
 // Its methods may be called concurrently until Close.
 type Tree struct {
 	NarHash nix.Hash
-	NarSize int64  // bytes
-	TreeID  string // 40 hex digits of git's SHA-1 tree id; empty if the top-level entry is no directory
-	Files   int    // entries below the top-level one
-	Comment string // comment of the pax global header, where git archive writes the commit id; not verified
+	NarSize int64      // bytes
+	TreeID  git.TreeID // zero if the top-level entry is no directory
+	Files   int        // entries below the top-level one
+	Comment string     // comment of the pax global header, where git archive writes the commit id; not verified
 
 	root  *node
 	spool *spool

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
@@ -66,7 +67,7 @@ type Args struct {
 	SourceAlias  nix.StorePath // and under the name source, or Source again
 	NarHash      nix.Hash      // of the tree
 	LastModified int64         // Unix seconds of the commit
-	Rev          string
+	Rev          git.Rev
 	Channel      string
 
 	Without []string // optional tools to leave out
@@ -81,7 +82,7 @@ func (a Args) Strings() map[string]string {
 		"sourceAlias":  a.SourceAlias.String(),
 		"narHash":      a.NarHash.SRI(),
 		"lastModified": strconv.FormatInt(a.LastModified, 10),
-		"rev":          a.Rev,
+		"rev":          a.Rev.String(),
 		"channel":      a.Channel,
 	}
 	if len(a.Without) > 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
@@ -156,7 +157,7 @@ in {
 	write(t, filepath.Join(dir, "nixpkgs/default.nix"), `"from nixpkgs"`)
 	args := Args{
 		Nixpkgs: filepath.Join(dir, "nixpkgs"), System: "aarch64-linux", Source: storePath(t, "nixpkgs-src"), SourceAlias: storePath(t, "source"),
-		LastModified: 7, Rev: "abc", Channel: "nixos-x",
+		LastModified: 7, Rev: gittest.Rev("abc"), Channel: "nixos-x",
 	}
 	set, err := Evaluate(t.Context(), cli, filepath.Join(dir, "image"), filepath.Join(dir, "scratch"), args)
 	if err != nil {
@@ -165,7 +166,7 @@ in {
 	if len(set.Tools) != 1 || set.Tools[0].Path.Name() != "tool-1-bin" || !strings.HasSuffix(set.Tools[0].DrvPath, "-tool-1.drv") {
 		t.Errorf("tools: %+v", set.Tools)
 	}
-	want := strings.Join([]string{"aarch64-linux", args.Source.String(), args.SourceAlias.String(), nix.Hash{}.SRI(), "7", "abc", "nixos-x"}, " ")
+	want := strings.Join([]string{"aarch64-linux", args.Source.String(), args.SourceAlias.String(), nix.Hash{}.SRI(), "7", gittest.Rev("abc").String(), "nixos-x"}, " ")
 	if set.Env["ARGS"] != want {
 		t.Errorf("arguments: %q, want %q", set.Env["ARGS"], want)
 	}

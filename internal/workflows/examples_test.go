@@ -20,6 +20,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/metrics"
 )
 
@@ -421,8 +422,8 @@ func metricNames(t *testing.T) map[string]bool {
 	m := metrics.New(metrics.Options{Fetched: none, Pushed: none, Ready: func() error { return nil }})
 	m.Channels([]string{"x"})
 	m.Rate(1, 1, time.Now())
-	m.Head("x", "rev", time.Now())
-	m.Published("x", "rev", time.Now())
+	m.Head("x", gittest.Rev("e"), time.Now())
+	m.Published("x", gittest.Rev("e"), time.Now())
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	names := make(map[string]bool)
