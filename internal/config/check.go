@@ -3,11 +3,14 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/robfig/cron/v3"
 
@@ -15,33 +18,82 @@ import (
 )
 
 const (
-	wantSchedule    = `five fields, such as "47 * * * *", or a descriptor, such as @hourly`
-	wantRepository  = "owner/name, such as NixOS/nixpkgs"
-	wantChannelName = "the name of a branch that Hydra advances, such as nixos-unstable"
-	wantStoreName   = "a name in the Nix store, such as " + SourceName
-	maxChannel      = 100
+	maxChannel = 100
+	maxLabel   = 1024
+)
+
+// The forms of texts that the table names.
+var (
+	schedule    = checked(`five fields, such as "47 * * * *", or a descriptor, such as @hourly`, checkSchedule)
+	repository  = checked("owner/name, such as NixOS/nixpkgs", checkRepository)
+	channelName = checked("the name of a branch that Hydra advances, such as nixos-unstable", checkChannel)
+	labelName   = checked("a name such as org.opencontainers.image.source", checkLabelName)
+	tag         = form[string]{want: wantTag, parse: asIs(checkTemplate), says: true}
+	store       = form[string]{want: wantStore, parse: asIs(checkStore), says: true}
+	system      = form[System]{want: wantSystem, parse: ParseSystem, says: true}
+	trustedKey  = form[nix.PublicKey]{want: "a public key, such as " + defaultCacheKey, parse: nix.ParsePublicKey}
+
+	zone = checked("a time zone, such as UTC or Europe/Berlin", func(s string) error {
+		if _, err := time.LoadLocation(s); err != nil {
+			return fmt.Errorf("unknown time zone %q", s)
+		}
+		return nil
+	})
+	storeName = checked("a name in the Nix store, such as "+SourceName, func(s string) error {
+		_, err := nix.SourcePath(s, nix.Hash{}, nil)
+		return err
+	})
+	label = checked("a text of at most 1024 bytes without control characters", func(s string) error {
+		if len(s) > maxLabel || strings.ContainsFunc(s, unicode.IsControl) {
+			return fmt.Errorf("bad value %q", brief(s))
+		}
+		return nil
+	})
+	command = checked("a command for sh -c, such as scripts/smoke-test", func(s string) error {
+		switch {
+		case strings.TrimSpace(s) == "":
+			return errors.New("blank")
+		case strings.ContainsRune(s, 0):
+			return errors.New("has a zero byte in it")
+		}
+		return nil
+	})
+
+	// Names as servers take them: Attic's rule, and a label of <name>.cachix.org.
+	atticName = matching("the name of a cache at the Attic server: at most 50 of A-Z a-z 0-9 - _ +, beginning with a letter or digit",
+		`[A-Za-z0-9][A-Za-z0-9_+-]{0,49}`, badName)
+	cachixName = matching("the name of a cache at Cachix: at most 63 of a-z 0-9 -, beginning with a letter or digit",
+		`[a-z0-9][a-z0-9-]{0,62}`, badName)
+
+	variable = matching("the name of the environment variable that holds the address, such as FACTORY_WEBHOOK_URL",
+		`[A-Za-z_][A-Za-z0-9_]*`, noVariable)
+	// A secret that somebody has put here hardly has capitals only.
+	secretVariable = matching("the name, in capitals, of the environment variable that holds the secret, such as FACTORY_WEBHOOK_SECRET",
+		`[A-Z_][A-Z0-9_]*`, noVariable)
 )
 
 var (
 	channelPattern    = regexp.MustCompile(`^` + component + `$`)
 	revisionPattern   = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
 	repositoryPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$`)
+	labelPattern      = regexp.MustCompile(`^[a-z0-9]+(?:[._/-][A-Za-z0-9]+)*$`)
+	ownLabels         = []string{
+		"org.opencontainers.image.revision",
+		"org.opencontainers.image.created",
+		"org.opencontainers.image.version",
+	}
 )
 
-func anything(string) error { return nil }
+func badName(s string) error { return fmt.Errorf("bad name %q", s) }
 
-func checkCompression(s string) error {
-	if s != "gzip" && s != "zstd" {
-		return fmt.Errorf("unknown compression %q (want %s)", s, wantCompression)
-	}
-	return nil
-}
+// noVariable does not repeat what it refuses: it may be the secret itself.
+func noVariable(string) error { return errors.New("not a variable") }
 
 // checkSchedule also refuses what cron takes in a way that nobody means: a
 // zone inside the expression, times that never come, an @every below a second.
 func checkSchedule(s string) error {
 	bad := func(reason any) error {
-		return fmt.Errorf("bad schedule %q: %v (want %s)", s, reason, wantSchedule)
+		return fmt.Errorf("bad schedule %q: %v", s, reason)
 	}
 	if strings.Contains(s, "TZ=") {
 		return bad("the key timezone sets the time zone")
@@ -62,16 +114,9 @@ func checkSchedule(s string) error {
 	return nil
 }
 
-func checkZone(s string) error {
-	if _, err := time.LoadLocation(s); err != nil {
-		return fmt.Errorf("unknown time zone %q (want %s)", s, wantZone)
-	}
-	return nil
-}
-
 func checkRepository(s string) error {
 	if _, name, _ := strings.Cut(s, "/"); !repositoryPattern.MatchString(s) || name == "." || name == ".." {
-		return fmt.Errorf("bad repository %q (want %s)", s, wantRepository)
+		return fmt.Errorf("bad repository %q", s)
 	}
 	return nil
 }
@@ -94,22 +139,37 @@ func checkChannel(s string) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("bad channel %q: %s (want %s)", s, reason, wantChannelName)
+	return fmt.Errorf("bad channel %q: %s", s, reason)
 }
 
-func checkStoreName(s string) error {
-	if _, err := nix.SourcePath(s, nix.Hash{}, nil); err != nil {
-		return fmt.Errorf("%v (want %s)", err, wantStoreName)
+// checkLabelName takes names that registries and engines can show and filter
+// by, and none by which the factory knows its own images.
+func checkLabelName(s string) error {
+	if len(s) > 255 || !labelPattern.MatchString(s) {
+		return fmt.Errorf("bad label %q", brief(s))
+	}
+	if strings.HasPrefix(s, "io.github.nixpkgs-factory.") || slices.Contains(ownLabels, s) {
+		return fmt.Errorf("bad label %q: the factory sets it", s)
 	}
 	return nil
+}
+
+// address is the form of servers' addresses, which paths are appended to. They
+// are read without slashes at the end.
+func address(schemes ...string) form[string] {
+	return form[string]{want: "an address that begins with " + schemeList(schemes), parse: func(s string) (string, error) {
+		if err := checkURL(s, schemes); err != nil {
+			return "", fmt.Errorf("bad address: %w", err)
+		}
+		return strings.TrimRight(s, "/"), nil
+	}}
 }
 
 func schemeList(schemes []string) string {
 	return alternatives(schemes, func(s string) string { return s + "://" })
 }
 
-// checkURL reads an address that paths are appended to.
-func checkURL(s string, schemes []string) (string, error) {
+func checkURL(s string, schemes []string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
@@ -118,15 +178,62 @@ func checkURL(s string, schemes []string) (string, error) {
 		if errors.As(err, &cause) {
 			err = cause.Err
 		}
-		return "", err
+		return err
 	case !slices.Contains(schemes, u.Scheme):
-		return "", fmt.Errorf("scheme %q", u.Scheme)
+		return fmt.Errorf("scheme %q", u.Scheme)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s, "#"):
-		return "", errors.New("has a ? or # part, which is not used")
+		return errors.New("has a ? or # part, which is not used")
 	case u.Scheme == "file" && (u.Host != "" || !strings.HasPrefix(u.Path, "/")):
-		return "", fmt.Errorf("%q is not file:// and an absolute path", s)
+		return fmt.Errorf("%q is not file:// and an absolute path", s)
 	case u.Scheme != "file" && u.Hostname() == "":
-		return "", fmt.Errorf("%q has no host", s)
+		return fmt.Errorf("%q has no host", s)
 	}
-	return strings.TrimRight(s, "/"), nil
+	return nil
+}
+
+var (
+	storeSchemes = []string{"s3", "http", "https", "file", "ssh", "ssh-ng"}
+	wantStore    = "the URL of a Nix store that begins with " + schemeList(storeSchemes)
+)
+
+// checkStore takes the stores of https://nix.dev/manual/nix/latest/store/types/
+// that can be reached from anywhere, or that are a folder.
+func checkStore(s string) error {
+	address, query, _ := strings.Cut(s, "?")
+	err := checkURL(address, storeSchemes)
+	if strings.Contains(s, "#") {
+		err = errors.New("has a # part, which is not used")
+	}
+	if err != nil {
+		return fmt.Errorf("bad address: %w (want %s)", err, wantStore)
+	}
+	parameters, err := url.ParseQuery(query)
+	if err != nil {
+		return errors.New("bad address: what follows the ? is not name=value&name=value")
+	}
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		for _, text := range parameters[name] {
+			if err := checkParameter(name, text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkParameter refuses what Nix would take as a credential. The two settings
+// for signing keys take paths: those are no secrets, but a key in their place is.
+func checkParameter(name, text string) error {
+	if name == "secret-key" || name == "secret-keys" {
+		for _, path := range strings.Split(text, ",") {
+			if !filepath.IsAbs(path) {
+				return fmt.Errorf("bad parameter %q: not the absolute path of a file that holds the key", name)
+			}
+		}
+		return nil
+	}
+	if _, match := recognise(text); match != "" || secretKey.MatchString(name) {
+		return fmt.Errorf("bad parameter %q: a secret has no place in this file (%s)", brief(name), instead("upload", ""))
+	}
+	return nil
 }

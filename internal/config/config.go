@@ -1,15 +1,26 @@
-// Package config turns channels.yaml into a checked Config.
+// Package config turns the text of channels.yaml into a checked Config.
 //
-// The file is read strictly: what is not understood is an error, and all
-// errors of a file come at once, each with the place where it stands. A Config
-// that Parse returned is whole: names are valid where they will be used,
-// folders are joined to the folder of the file, and what the file leaves out
-// has its default. No secret can stand in the file, so none can be in a Config.
+// In go the name and the text of the file; out comes either a Config or every
+// problem of the file at once, each with line, column, path and what is wanted.
+// What a caller may rely on: a Config that Parse returned is whole. Names are
+// valid where they will be used, folders are joined to the folder of the file,
+// what the file leaves out has its default, and there is no secret in it.
+//
+// The keys are in table.go: a row for each, with its rule, which says what may be
+// there and which field of Config it is read into, and its default, as it would
+// stand in the file. A new key is a field and a row:
+//
+//	key{name: "limit", value: "6h", rule: duration(&c.Limit, "1s", "168h", "6h")},
+//
+// rule.go has the kinds of rules, check.go the forms of texts. parser.go walks
+// the nodes of the file, and secret.go has looked at all of them before.
 package config
 
 import (
 	"path/filepath"
 	"time"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
@@ -51,6 +62,15 @@ type Upload struct {
 	Cache  string // name of the cache there
 	Cachix string // name of a cache at Cachix
 	Store  string // URL of a Nix store
+}
+
+// place is equal for two caches that are the same one, and "" for one that
+// could not be read.
+func (u Upload) place() string {
+	if u.Attic != "" && u.Cache != "" {
+		return u.Attic + " " + u.Cache
+	}
+	return u.Cachix + u.Store
 }
 
 // Notify is a webhook.
@@ -108,10 +128,7 @@ func (c Config) SystemsOf(ch Channel) []System {
 // SourceName is the store name of the tree that NIX_PATH of the image names.
 const SourceName = "nixpkgs-src"
 
-const (
-	defaultCacheURL = "https://cache.nixos.org"
-	defaultCacheKey = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
-)
+const defaultCacheKey = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
 
 // Parse reads the text of channels.yaml. The name of the file is used in
 // errors, and its folder is what relative paths in it are relative to; the
@@ -119,44 +136,20 @@ const (
 // order of the file, and can be taken apart with errors.As or, through
 // Unwrap() []error, one by one.
 func Parse(name string, data []byte) (Config, error) {
-	p := newParser(name)
-	c := p.defaults()
+	p := &parser{file: name, reported: map[*yaml.Node]bool{}, secrets: map[string]bool{}, budget: maxValues}
+	var c Config
 	if root, ok := p.document(data); ok {
 		p.findSecrets(root)
-		p.config(root, &c)
+		c.rules(filepath.Dir(name)).read(p, root)
+		for _, check := range p.later {
+			check()
+		}
 	}
 	p.findSecretsInText(data)
 	if err := p.err(); err != nil {
 		return Config{}, err
 	}
 	return c, nil
-}
-
-// defaults is the configuration of a file that names its channels and nothing else.
-func (p *parser) defaults() Config {
-	key, err := nix.ParsePublicKey(defaultCacheKey)
-	if err != nil {
-		panic(err)
-	}
-	publish, err := ParseDestination("oci:./registry", p.dir)
-	if err != nil {
-		panic(err)
-	}
-	return Config{
-		Upstream:     Upstream{Repository: "NixOS/nixpkgs", Archive: "https://github.com"},
-		Substituters: []Substituter{{URL: defaultCacheURL, Keys: []nix.PublicKey{key}}},
-		Publish:      []Destination{publish},
-		Image:        resolve(p.dir, "images/base"),
-		Systems:      append([]System(nil), systems...),
-		Schedule:     "47 * * * *",
-		TimeZone:     "UTC",
-		Source:       Source{Names: []string{SourceName, "source"}},
-		Compression:  "gzip",
-		Grace:        10 * time.Minute,
-		Limit:        6 * time.Hour,
-		Evaluation:   Evaluation{Timeout: 10 * time.Minute, Memory: 4 << 30},
-		State:        resolve(p.dir, "factory.db"),
-	}
 }
 
 // resolve gives the path that a path in a file of folder dir means.

@@ -9,45 +9,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// path is a step into the document; nil is its root.
-type path struct {
-	parent *path
-	key    string // of a mapping
-	item   bool   // an item of a list instead
-	index  int
-}
-
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// String is the path as people write it: channels[2].systems[0].
-func (p *path) String() string {
-	var steps []string
-	for ; p != nil; p = p.parent {
-		switch {
-		case p.item:
-			steps = append(steps, "["+strconv.Itoa(p.index)+"]")
-		case plainKey.MatchString(p.key):
-			steps = append(steps, "."+brief(p.key))
-		default:
-			steps = append(steps, "."+strconv.Quote(brief(p.key)))
-		}
+// step is a key as part of a path.
+func step(key string) string {
+	if plainKey.MatchString(key) {
+		return "." + brief(key)
 	}
-	var s strings.Builder
-	for i := len(steps) - 1; i >= 0; i-- {
-		s.WriteString(steps[i])
-	}
-	return strings.TrimPrefix(s.String(), ".")
-}
-
-// root is the first step of the path: the key at the top of the file.
-func (p *path) root() string {
-	if p == nil {
-		return ""
-	}
-	for p.parent != nil {
-		p = p.parent
-	}
-	return p.key
+	return "." + strconv.Quote(brief(key))
 }
 
 // describe says in a few words what a node is.
@@ -65,13 +34,13 @@ func describe(n *yaml.Node) string {
 	case "!!str":
 		return fmt.Sprintf("the text %q", text)
 	case "!!int", "!!float":
-		return fmt.Sprintf("the number %s", text)
+		return "the number " + text
 	case "!!bool":
-		return fmt.Sprintf("the truth value %s", text)
+		return "the truth value " + text
 	case "!!timestamp":
-		return fmt.Sprintf("the date %s", text)
+		return "the date " + text
 	default:
-		return fmt.Sprintf("a value tagged %s", brief(tag))
+		return "a value tagged " + brief(tag)
 	}
 }
 
@@ -91,8 +60,9 @@ func alternatives[T any](all []T, name func(T) string) string {
 	for i, one := range all {
 		names[i] = name(one)
 	}
-	if last := len(names) - 1; last > 0 {
-		return strings.Join(names[:last], ", ") + " or " + names[last]
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
 	}
-	return names[0]
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }

@@ -93,13 +93,14 @@ func (d Destination) Below(under string) (name.Repository, error) {
 	return name.NewRepository(d.Registry+"/"+under, options...)
 }
 
-// place is equal for two destinations that are the same place.
+// place is equal for two destinations that are the same place, and "" for one
+// that could not be read.
 func (d Destination) place() string {
 	if d.Layout != "" {
 		return "oci:" + filepath.Clean(d.Layout)
 	}
 	repository, err := name.NewRepository(d.Repository("x"))
-	if err != nil {
+	if err != nil || d.Registry == "" {
 		return d.Registry
 	}
 	return repository.Name()

@@ -19,7 +19,7 @@ const maxSize = 256 << 10
 // document reads the one YAML document of a file. It is false when there is none.
 func (p *parser) document(data []byte) (value, bool) {
 	if len(data) > maxSize {
-		p.report(1, 1, "", fmt.Sprintf("longer than %d bytes", maxSize))
+		p.report(1, 1, "", "longer than %d bytes", maxSize)
 		return value{}, false
 	}
 	if !p.checkText(data) {
@@ -40,7 +40,7 @@ func (p *parser) document(data []byte) (value, bool) {
 	} else if !errors.Is(err, io.EOF) {
 		p.reportSyntax(err)
 	}
-	return enter(first.Content[0], nil), true
+	return value{node: first.Content[0]}.resolved(), true
 }
 
 // decode reads the next document. The YAML library panics where it finds
@@ -61,6 +61,15 @@ func decode(dec *yaml.Decoder) (node *yaml.Node, err error) {
 	return node, nil
 }
 
+// parsed is the node of a text that is right.
+func parsed(text string) *yaml.Node {
+	document, err := decode(yaml.NewDecoder(strings.NewReader(text)))
+	if err != nil {
+		panic(err)
+	}
+	return document.Content[0]
+}
+
 // checkText finds what the YAML library refuses without saying where.
 func (p *parser) checkText(data []byte) bool {
 	line, column := 1, 1
@@ -72,7 +81,7 @@ func (p *parser) checkText(data []byte) bool {
 			p.report(line, column, "", "not UTF-8 text")
 			return false
 		case r < ' ' && r != '\t' && r != '\n' && r != '\r', 0x7f <= r && r < 0xa0 && r != 0x85:
-			p.report(line, column, "", fmt.Sprintf("control character %U", r))
+			p.report(line, column, "", "control character %U", r)
 			return false
 		case r == '\n':
 			line, column = line+1, 1
@@ -95,5 +104,5 @@ func (p *parser) reportSyntax(err error) {
 		}
 		msg = m[2]
 	}
-	p.report(line, 0, "", "not YAML: "+strings.TrimSpace(msg))
+	p.report(line, 0, "", "not YAML: %s", strings.TrimSpace(msg))
 }

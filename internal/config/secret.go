@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -44,41 +45,42 @@ var secretKey = regexp.MustCompile(`(?i)passw|passphrase|token|secret|credential
 // hidden stands for a secret in messages.
 const hidden = "(hidden)"
 
+// kinds are the kinds of secrets that a text may be or hold.
+func kinds(s string) []secret {
+	if slashless.MatchString(s) {
+		return secrets
+	}
+	return append(slices.Clip(secrets), schemeless)
+}
+
 // redact hides all that looks like a secret.
 func redact(s string) string {
-	for _, kind := range secrets {
+	for _, kind := range kinds(s) {
 		s = kind.pattern.ReplaceAllString(s, hidden)
-	}
-	if !slashless.MatchString(s) {
-		s = schemeless.pattern.ReplaceAllString(s, hidden)
 	}
 	return s
 }
 
-// recognise finds the first secret in a text.
-func recognise(s string) (kind secret, match string, ok bool) {
-	for _, kind := range secrets {
+// recognise finds the first secret in a text. It is "" where there is none.
+func recognise(s string) (kind secret, match string) {
+	for _, kind := range kinds(s) {
 		if match := kind.pattern.FindString(s); match != "" {
-			return kind, match, true
+			return kind, match
 		}
 	}
-	if match := schemeless.pattern.FindString(s); match != "" && !slashless.MatchString(s) {
-		return schemeless, match, true
-	}
-	return secret{}, "", false
+	return secret{}, ""
 }
 
 // findSecrets looks for secrets in every key and value of the document, known
-// or not, and marks the nodes so that nothing else is said about them.
+// or not, and marks the nodes so that nothing else is said about them. What an
+// alias stands for is looked at where it stands.
 func (p *parser) findSecrets(v value) {
 	switch v.node.Kind {
 	case yaml.ScalarNode:
 		p.findSecret(v)
 	case yaml.SequenceNode:
 		for i, node := range v.node.Content {
-			if node.Kind != yaml.AliasNode {
-				p.findSecrets(enter(node, &path{parent: v.path, item: true, index: i}))
-			}
+			p.findSecrets(v.item(i, node))
 		}
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(v.node.Content); i += 2 {
@@ -87,48 +89,50 @@ func (p *parser) findSecrets(v value) {
 	}
 }
 
-func (p *parser) findSecretsInEntry(v value, keyNode, node *yaml.Node) {
-	key := enter(keyNode, &path{parent: v.path, key: keyNode.Value})
-	if keyNode.Kind != yaml.ScalarNode {
-		if keyNode.Kind != yaml.AliasNode {
-			p.findSecrets(key)
-		}
-	} else if p.findSecret(key) {
-		return
-	}
-	if keyNode.Value == "secretFrom" && inNotify(key) {
-		p.findSecrets(enter(node, key.path)) // it names a variable
-		return
-	}
+func (p *parser) findSecretsInEntry(v value, name, node *yaml.Node) {
+	key := v.entry(name.Value, name)
 	before := len(p.errs)
-	if node.Kind != yaml.AliasNode {
-		p.findSecrets(enter(node, key.path))
+	p.findSecrets(key)
+	if p.reported[name] {
+		return
 	}
-	if keyNode.Kind == yaml.ScalarNode && (secretKey.MatchString(keyNode.Value) || keyNode.Value == "url" && inNotify(key)) {
-		p.reported[keyNode] = true
-		if len(p.errs) == before {
-			p.tell(key, "a secret has no place in this file", "", "")
-		}
+	p.findSecrets(v.entry(name.Value, node))
+	if name.Kind != yaml.ScalarNode || !meansSecret(key) {
+		return
+	}
+	p.reported[name] = true
+	if len(p.errs) == before {
+		p.tell(key, "a secret has no place in this file", "", "")
 	}
 }
 
-func (p *parser) findSecret(v value) bool {
-	kind, match, ok := recognise(v.node.Value)
-	if !ok && inNotify(v) && strings.Contains(v.node.Value, "://") {
-		kind, ok = secret{what: webhook}, true
-		if v.path.key == v.node.Value { // {url:https://…} is a mapping with that key
-			v.path = &path{parent: v.path.parent, key: hidden}
+// meansSecret tells by its name whether a key holds a secret. secretFrom names a
+// variable.
+func meansSecret(key value) bool {
+	name := key.node.Value
+	if inNotify(key) && (name == "url" || name == "secretFrom") {
+		return name == "url"
+	}
+	return secretKey.MatchString(name)
+}
+
+func (p *parser) findSecret(v value) {
+	text := v.node.Value
+	kind, match := recognise(text)
+	if match == "" && inNotify(v) && strings.Contains(text, "://") {
+		kind = secret{what: webhook}
+		if before, isKey := strings.CutSuffix(v.path, step(text)); isKey { // {url:https://…} is a mapping with that key
+			v.path = before + step(hidden)
 		}
 	}
-	if ok {
+	if kind.what != "" {
 		p.tell(v, "found "+kind.what+", which has no place in this file", kind.variable, match)
 	}
-	return ok
 }
 
 // inNotify tells whether a value belongs to the webhooks. Who knows the address
 // of one can write to it, so that all addresses there are secrets.
-func inNotify(v value) bool { return v.path.root() == "notify" }
+func inNotify(v value) bool { return v.root() == "notify" }
 
 // tell notes a secret, with what to do instead.
 func (p *parser) tell(v value, msg, variable, match string) {
@@ -136,7 +140,7 @@ func (p *parser) tell(v value, msg, variable, match string) {
 	if match != "" {
 		p.secrets[match] = true
 	}
-	p.errorf(v, "%s (%s)", msg, instead(v.path.root(), variable))
+	p.errorf(v, "%s (%s)", msg, instead(v.root(), variable))
 }
 
 // instead says where the factory takes secrets from.
@@ -171,7 +175,7 @@ func (p *parser) findSecretsInText(data []byte) {
 				continue
 			}
 			column := utf8.RuneCountInString(line[:at[0]]) + 1
-			p.report(i+1, column, "", "found "+kind.what+", which has no place in this file ("+instead("", kind.variable)+")")
+			p.report(i+1, column, "", "found %s, which has no place in this file (%s)", kind.what, instead("", kind.variable))
 		}
 	}
 }

@@ -14,7 +14,7 @@ func (c *Config) SetSource(address string) error {
 	if _, found := c.Labels[sourceLabel]; found || address == DefaultSource {
 		return nil
 	}
-	if err := checkLabel(address); err != nil {
+	if _, err := label.read(address); err != nil {
 		return err
 	}
 	labels := maps.Clone(c.Labels)

@@ -37,7 +37,7 @@ func TestUploadErrors(t *testing.T) {
 		}},
 		{"half of an Attic cache", "upload: [ { attic: https://a.b },\n  { cache: x } ]" + valid, []string{
 			`1:11: upload[0].cache: missing (want ` + attic + `)`,
-			`2:3: upload[1].attic: missing (want the address of an Attic server, beside cache)`,
+			`2:3: upload[1].attic: missing beside cache (want ` + address + `)`,
 		}},
 		{"unknown key", "upload: [ { cachixx: x } ]" + valid, []string{
 			`1:11: upload[0]: found 0 caches in one item (want ` + one + `)`,
