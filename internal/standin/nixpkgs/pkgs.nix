@@ -259,5 +259,8 @@ fromManifest
       paths = lib.concatMap outputsOf (lib.flatten paths);
       allowSubstitutes = false;
     } (lib.readFile ./pkgs/build-env.sh);
+  dockerTools = import ./pkgs/docker-tools.nix { inherit final lib system; };
+  nix2container = import ./pkgs/nix2container.nix { inherit final lib system; };
+
   symlinkJoin = { name, paths, postBuild ? "", ... }: final.buildEnv { inherit name paths postBuild; ignoreCollisions = true; };
 }
