@@ -8,6 +8,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
@@ -30,7 +31,7 @@ func (a *app) webhooks(c config.Config) (*notify.Webhooks, error) {
 		}
 		hooks = append(hooks, h)
 	}
-	return notify.New(hooks, notify.Options{UserAgent: userAgent})
+	return notify.New(hooks, fetch.Options{UserAgent: userAgent})
 }
 
 // lateness is how long webhooks may keep a command that was interrupted.

@@ -59,21 +59,10 @@ type Hook struct {
 	On     []string // the kinds of events that it wants; nil: all
 }
 
-// Options of Webhooks. The zero value is sensible.
-type Options struct {
-	HTTP      *http.Client  // nil: one of our own, with the proxy of the environment
-	UserAgent string        // "": "nixpkgs-factory"
-	Attempts  int           // tries of an event; 0: 4
-	Delay     time.Duration // before the second try, then doubled each time; 0: 1 s
-	Timeout   time.Duration // for an answer; 0: 10 s
-	Patience  time.Duration // for a webhook in one call of Send: no try begins after it; 0: 2 min
-}
-
 // Webhooks are addresses that want to know. They may be used by many goroutines.
 type Webhooks struct {
-	hooks    []hook
-	client   *fetch.Client
-	patience time.Duration
+	hooks  []hook
+	client *fetch.Client
 }
 
 // hook is a checked one.
@@ -82,24 +71,19 @@ type hook struct {
 	place string // scheme and host, which may be shown
 }
 
+// patience is what one call of Send has for a webhook: no try begins after it.
+const patience = 2 * time.Minute
+
 // New checks addresses. Its errors name the hook and say nothing of its address.
-func New(hooks []Hook, o Options) (*Webhooks, error) {
-	limit := cmp.Or(o.Timeout, 10*time.Second)
-	w := &Webhooks{patience: cmp.Or(o.Patience, 2*time.Minute), client: fetch.New(fetch.Options{
-		HTTP:      o.HTTP,
-		UserAgent: o.UserAgent,
-		Attempts:  cmp.Or(o.Attempts, 4),
-		Delay:     cmp.Or(o.Delay, time.Second),
-		Limits:    fetch.Limits{Stall: limit, Answer: limit},
-	})}
+// What o leaves out is 4 tries, the second one after 1 s, and 10 s for an answer.
+func New(hooks []Hook, o fetch.Options) (*Webhooks, error) {
+	o.Attempts, o.Delay = cmp.Or(o.Attempts, 4), cmp.Or(o.Delay, time.Second)
+	o.Stall, o.Answer = cmp.Or(o.Stall, 10*time.Second), cmp.Or(o.Answer, 10*time.Second)
+	w := &Webhooks{client: fetch.New(o)}
 	var errs []error
 	for _, h := range hooks {
 		checked, err := check(h)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		w.hooks = append(w.hooks, checked)
+		w.hooks, errs = append(w.hooks, checked), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -108,33 +92,25 @@ func New(hooks []Hook, o Options) (*Webhooks, error) {
 }
 
 func check(h Hook) (hook, error) {
-	bad := func(reason string) (hook, error) {
-		name := h.Name
-		if name == "" {
-			name = "webhook"
-		}
-		return hook{}, fmt.Errorf("%s: %s (want an address such as https://HOST/PATH)", name, reason)
-	}
 	h.URL = strings.TrimSpace(h.URL) // files that hold secrets end in a line feed
-	if h.URL == "" {
-		return bad("empty")
-	}
 	u, err := url.Parse(h.URL)
-	if err != nil { // its text repeats the address
-		return bad("not a URL")
+	unknown := slices.IndexFunc(h.On, func(kind string) bool { return kind != Published && kind != Failed })
+	var reason string
+	switch {
+	case h.URL == "":
+		reason = "empty"
+	case err != nil: // its text repeats the address
+		reason = "not a URL"
+	case u.Scheme != "http" && u.Scheme != "https":
+		reason = "neither http nor https"
+	case u.Hostname() == "":
+		reason = "no host"
+	case unknown >= 0:
+		reason = fmt.Sprintf("unknown event %q", h.On[unknown])
+	default:
+		return hook{h, u.Scheme + "://" + u.Host}, nil
 	}
-	if u.Scheme != "http" && u.Scheme != "https" {
-		return bad("neither http nor https")
-	}
-	if u.Hostname() == "" {
-		return bad("no host")
-	}
-	for _, kind := range h.On {
-		if kind != Published && kind != Failed {
-			return bad(fmt.Sprintf("unknown event %q", kind))
-		}
-	}
-	return hook{Hook: h, place: u.Scheme + "://" + u.Host}, nil
+	return hook{}, fmt.Errorf("%s: %s (want an address such as https://HOST/PATH)", cmp.Or(h.Name, "webhook"), reason)
 }
 
 // Send brings events to the webhooks that want them, in order, to all webhooks
@@ -152,27 +128,23 @@ func (w *Webhooks) Send(ctx context.Context, events ...Event) error {
 }
 
 func (w *Webhooks) sendTo(ctx context.Context, h hook, events []Event) error {
-	deadline := time.Now().Add(w.patience)
-	var wanted []Event
-	for _, e := range events {
-		if h.On == nil || slices.Contains(h.On, e.Event) {
-			wanted = append(wanted, e)
-		}
-	}
+	events = slices.DeleteFunc(slices.Clone(events), func(e Event) bool { return h.On != nil && !slices.Contains(h.On, e.Event) })
+	until := time.Now().Add(patience)
 	var errs []error
-	for i, e := range wanted {
-		if i > 0 && time.Now().After(deadline) {
-			err := h.fail(fmt.Errorf("took more than %v", w.patience))
-			err.Unsent = len(wanted) - i
-			return errors.Join(append(errs, err)...)
+	for i, e := range events {
+		if i > 0 && time.Now().After(until) {
+			late := h.fail(fmt.Errorf("took more than %v", patience))
+			late.Unsent = len(events) - i
+			errs = append(errs, late)
+			break
 		}
-		err := w.deliver(ctx, h, e, deadline)
+		err := w.deliver(ctx, h, e, until)
 		if err == nil {
 			continue
 		}
 		errs = append(errs, err)
 		if !err.ofEvent() {
-			err.Unsent = len(wanted) - i - 1
+			err.Unsent = len(events) - i - 1
 			break
 		}
 	}
@@ -181,33 +153,29 @@ func (w *Webhooks) sendTo(ctx context.Context, h hook, events []Event) error {
 
 // deliver sends one event, as often as it takes and makes sense. Of an answer the
 // status is enough: the text may be endless, and repeat the address.
-func (w *Webhooks) deliver(ctx context.Context, h hook, event Event, deadline time.Time) *Error {
+func (w *Webhooks) deliver(ctx context.Context, h hook, event Event, until time.Time) *Error {
 	body, err := encode(event)
 	if err != nil {
 		return h.fail(err)
 	}
-	header := http.Header{"Content-Type": {"application/json"}}
-	if h.Secret != "" {
-		header.Set(SignatureHeader, Sign(h.Secret, body))
-	}
-	_, err = w.client.Send(ctx, fetch.Request{
+	r := fetch.Request{
 		Method:  http.MethodPost,
 		URL:     h.URL,
 		Secret:  true,
-		Header:  header,
+		Header:  http.Header{"Content-Type": {"application/json"}},
 		Size:    int64(len(body)),
 		Body:    fetch.Bytes(body),
-		Until:   deadline,
+		Until:   until,
 		Refused: refused,
-	})
+	}
+	if h.Secret != "" {
+		r.Header.Set(SignatureHeader, Sign(h.Secret, body))
+	}
 	var failed *fetch.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &failed):
+	if _, err := w.client.Send(ctx, r); errors.As(err, &failed) {
 		return &Error{Name: h.Name, Err: failed}
 	}
-	return h.fail(err)
+	return nil
 }
 
 func refused(answer *http.Response) error {
@@ -215,11 +183,6 @@ func refused(answer *http.Response) error {
 		return errors.New("redirects are not followed: set the address that it leads to")
 	}
 	return nil
-}
-
-// fail makes an error that no answer led to.
-func (h hook) fail(err error) *Error {
-	return &Error{Name: h.Name, Err: &fetch.Error{Method: http.MethodPost, URL: h.place, Err: err}}
 }
 
 // maxError bounds the text of an error in an event, in bytes.
@@ -233,4 +196,37 @@ func encode(e Event) ([]byte, error) {
 	e.Error = said.Begin(e.Error, maxError)
 	e.Time = e.Time.UTC()
 	return json.Marshal(e)
+}
+
+// Error is an event that a webhook did not take.
+type Error struct {
+	Name   string       // of the hook; may be ""
+	Unsent int          // events behind this one that were not tried
+	Err    *fetch.Error // shows scheme and host of the address only
+}
+
+// Error says "NAME: POST https://HOST: 503 Service Unavailable (4 attempts)".
+func (e *Error) Error() string {
+	text := e.Err.Error()
+	if e.Name != "" {
+		text = e.Name + ": " + text
+	}
+	if e.Unsent > 0 {
+		text += fmt.Sprintf("; %d more not sent", e.Unsent)
+	}
+	return text
+}
+
+// Unwrap returns what became of the request.
+func (e *Error) Unwrap() error { return e.Err }
+
+// fail makes an error that no answer led to.
+func (h hook) fail(err error) *Error {
+	return &Error{Name: h.Name, Err: &fetch.Error{Method: http.MethodPost, URL: h.place, Err: err}}
+}
+
+// ofEvent tells whether the event was refused for what it is, so that another one
+// may be taken.
+func (e *Error) ofEvent() bool {
+	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, e.Err.Status)
 }

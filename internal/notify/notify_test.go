@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 )
 
 var at = time.Date(2026, 11, 20, 17, 50, 0, 0, time.FixedZone("", 3600))
@@ -53,7 +55,7 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-func newHooks(t *testing.T, o Options, hooks ...Hook) *Webhooks {
+func newHooks(t *testing.T, o fetch.Options, hooks ...Hook) *Webhooks {
 	t.Helper()
 	w, err := New(hooks, o)
 	if err != nil {
@@ -64,7 +66,7 @@ func newHooks(t *testing.T, o Options, hooks ...Hook) *Webhooks {
 
 func TestSend(t *testing.T) {
 	r := newReceiver(t)
-	w := newHooks(t, Options{UserAgent: "factory/1"}, Hook{URL: " " + strings.Replace(r.URL, "//", "//user:pass@", 1) + "/T0/B0?key=x\n"})
+	w := newHooks(t, fetch.Options{UserAgent: "factory/1"}, Hook{URL: " " + strings.Replace(r.URL, "//", "//user:pass@", 1) + "/T0/B0?key=x\n"})
 	if err := w.Send(t.Context(), published, failed); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +104,7 @@ func TestWhoWantsWhat(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newReceiver(t)
-			if err := newHooks(t, Options{}, Hook{URL: r.URL, On: tt.on}).Send(t.Context(), published, failed); err != nil {
+			if err := newHooks(t, fetch.Options{}, Hook{URL: r.URL, On: tt.on}).Send(t.Context(), published, failed); err != nil {
 				t.Fatal(err)
 			}
 			if len(r.bodies) != tt.want || tt.want == 1 && !strings.Contains(r.bodies[0], `"event":"`+tt.on[0]) {
@@ -114,10 +116,10 @@ func TestWhoWantsWhat(t *testing.T) {
 
 func TestNothingToDo(t *testing.T) {
 	r := newReceiver(t)
-	if err := newHooks(t, Options{}).Send(t.Context(), published); err != nil {
+	if err := newHooks(t, fetch.Options{}).Send(t.Context(), published); err != nil {
 		t.Errorf("no hooks: %v", err)
 	}
-	if err := newHooks(t, Options{}, Hook{URL: r.URL}).Send(t.Context()); err != nil || len(r.bodies) != 0 {
+	if err := newHooks(t, fetch.Options{}, Hook{URL: r.URL}).Send(t.Context()); err != nil || len(r.bodies) != 0 {
 		t.Errorf("no events: %v, %d requests", err, len(r.bodies))
 	}
 }
@@ -126,7 +128,7 @@ func TestLongError(t *testing.T) {
 	r := newReceiver(t)
 	long := failed
 	long.Error = "x" + strings.Repeat("é", 1<<20)
-	if err := newHooks(t, Options{}, Hook{URL: r.URL}).Send(t.Context(), long); err != nil {
+	if err := newHooks(t, fetch.Options{}, Hook{URL: r.URL}).Send(t.Context(), long); err != nil {
 		t.Fatal(err)
 	}
 	body := r.bodies[0]
@@ -140,7 +142,7 @@ func TestNoJSON(t *testing.T) {
 	r := newReceiver(t)
 	late := published
 	late.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
-	err := newHooks(t, Options{}, Hook{URL: r.URL + "/S3CRET"}).Send(t.Context(), late)
+	err := newHooks(t, fetch.Options{}, Hook{URL: r.URL + "/S3CRET"}).Send(t.Context(), late)
 	if err == nil || !strings.HasPrefix(err.Error(), "POST "+r.URL+": json: ") || len(r.bodies) != 0 {
 		t.Errorf("Send = %v after %d requests", err, len(r.bodies))
 	}
@@ -170,7 +172,7 @@ func TestNew(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w, err := New([]Hook{tt.hook}, Options{})
+			w, err := New([]Hook{tt.hook}, fetch.Options{})
 			if tt.want == "" {
 				if err != nil || w == nil {
 					t.Errorf("New = %v, %v", w, err)
@@ -187,7 +189,7 @@ func TestNew(t *testing.T) {
 
 // All that is wrong is said at once.
 func TestNewReportsEach(t *testing.T) {
-	_, err := New([]Hook{{Name: "A"}, {Name: "B", URL: "https://h"}, {Name: "C", URL: "x"}}, Options{})
+	_, err := New([]Hook{{Name: "A"}, {Name: "B", URL: "https://h"}, {Name: "C", URL: "x"}}, fetch.Options{})
 	var joined interface{ Unwrap() []error }
 	if !errors.As(err, &joined) || len(joined.Unwrap()) != 2 {
 		t.Errorf("New = %v, want two errors", err)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 )
 
 // network is a transport without sockets, so that its goroutines can live in a
@@ -33,7 +35,7 @@ func silent(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-func on(n network) Options { return Options{HTTP: &http.Client{Transport: n}} }
+func on(n network) fetch.Options { return fetch.Options{HTTP: &http.Client{Transport: n}} }
 
 const url1 = "https://hooks.example.com/S3CRET"
 

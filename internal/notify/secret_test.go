@@ -13,12 +13,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 )
 
 const secret = "S3CRET"
 
 // quick has no time to lose between tries.
-var quick = Options{Attempts: 2, Delay: time.Nanosecond}
+var quick = fetch.Options{Attempts: 2, Delay: time.Nanosecond}
 
 // closedPort is the address of a port that nobody listens to.
 func closedPort(t *testing.T) string {
@@ -163,7 +165,7 @@ func TestRedirects(t *testing.T) {
 			}))
 			defer s.Close()
 			// Not even if the client that is given would follow.
-			o := Options{HTTP: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}}
+			o := fetch.Options{HTTP: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}}
 			err := newHooks(t, o, Hook{URL: s.URL + "/" + secret}).Send(t.Context(), published)
 			want := fmt.Sprintf("POST %s: %d %s: redirects are not followed: set the address that it leads to", s.URL, status, http.StatusText(status))
 			if err == nil || err.Error() != want {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/fetch/fetchtest"
 )
 
@@ -17,7 +18,7 @@ func TestStuckWebhook(t *testing.T) {
 			t.Parallel()
 			server := httptest.NewServer(fetchtest.Hostile(t, kind))
 			defer server.Close()
-			o := Options{Attempts: 2, Delay: time.Millisecond, Timeout: 150 * time.Millisecond}
+			o := fetch.Options{Attempts: 2, Delay: time.Millisecond, Limits: fetch.Limits{Stall: 150 * time.Millisecond, Answer: 150 * time.Millisecond}}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			err := newHooks(t, o, Hook{URL: server.URL}).Send(ctx, Event{Event: Failed})
