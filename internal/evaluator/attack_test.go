@@ -130,13 +130,25 @@ func (v *victim) expression(t *testing.T, text string) Expression {
 // modes are those in which attacks are tried: the weaker ones, without namespaces.
 var modes = []Mode{{}, {Writable: true}}
 
-// No expression reads what is not its own, sends anything anywhere, or runs a
-// program. Each of these did one or the other, or tries in another way.
-func TestAttacks(t *testing.T) {
-	n, err := Find(t.Context())
+// nixes are those that evaluate.
+func nixes(t *testing.T) map[string]Nix {
+	t.Helper()
+	installed, err := Find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return map[string]Nix{"the one on PATH": installed, "the tree's": ofTree(t)}
+}
+
+// No expression reads what is not its own, sends anything anywhere, or runs a
+// program. Each of these did one or the other, or tries in another way.
+func TestAttacks(t *testing.T) {
+	for name, n := range nixes(t) {
+		t.Run(name, func(t *testing.T) { testAttacks(t, n) })
+	}
+}
+
+func testAttacks(t *testing.T, n Nix) {
 	both := newVictims(t)
 	t.Cleanup(func() {
 		both.linked.checkUnharmed(t)
@@ -249,10 +261,12 @@ func TestAttacksHere(t *testing.T) {
 
 // What is allowed stays so, in every mode that this machine has.
 func TestAllowed(t *testing.T) {
-	n, err := Find(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	for name, n := range nixes(t) {
+		t.Run(name, func(t *testing.T) { testAllowed(t, n) })
 	}
+}
+
+func testAllowed(t *testing.T, n Nix) {
 	both := newVictims(t)
 	best, err := n.Mode(t.Context(), t.TempDir())
 	if err != nil {

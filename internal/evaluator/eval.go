@@ -33,9 +33,9 @@ type EvalError struct {
 
 func (e *EvalError) Error() string {
 	if strings.TrimSpace(e.Stderr) == "" {
-		return "nix-instantiate: " + e.Ended.Error()
+		return instantiate + ": " + e.Ended.Error()
 	}
-	return "nix-instantiate: " + lastError(e.Stderr)
+	return instantiate + ": " + lastError(e.Stderr)
 }
 
 // settings are the same for every evaluation. They hold for what no option or
@@ -110,9 +110,13 @@ func (n Nix) eval(ctx context.Context, mode Mode, scratch string, e Expression) 
 	}
 	argv := append([]string{"--eval", "--strict", "--json"}, e.arguments()...)
 	limits := n.Limits.withDefaults()
+	program, err := n.program(mode)
+	if err != nil {
+		return nil, err
+	}
 	c := run.Command{
-		Name:   followed(filepath.Join(n.bin, "nix-instantiate")),
-		Args:   append(argv, mode.option()),
+		Name:   program.name,
+		Args:   slices.Concat(program.args, argv, []string{mode.option()}),
 		Dir:    scratch,
 		Env:    env,
 		Output: maxOutput,
@@ -125,7 +129,7 @@ func (n Nix) eval(ctx context.Context, mode Mode, scratch string, e Expression) 
 		},
 	}
 	if mode.Namespaces {
-		c.Confined.Namespaces = &run.Namespaces{Read: append(run.Beside(c.Name), e.Read...)}
+		c.Confined.Namespaces = &run.Namespaces{Read: append(program.beside, e.Read...), Store: program.store}
 		if mode.Writable {
 			c.Confined.Namespaces.Write = []string{scratch}
 		} else {
@@ -164,7 +168,10 @@ func (n Nix) EvalHere(ctx context.Context, e Expression, options ...string) ([]b
 func refused(err error, limits Limits) error {
 	var exit *exec.ExitError
 	var ended *run.Error
-	if !errors.As(err, &ended) || !errors.As(err, &exit) {
+	if errors.As(err, &ended) {
+		ended.Name = instantiate // whatever was started for it
+	}
+	if ended == nil || !errors.As(err, &exit) {
 		return err
 	}
 	refused := &EvalError{Stderr: ended.Stderr, Ended: exit}
@@ -231,6 +238,7 @@ func isolated(scratch string, mode Mode) ([]string, error) {
 	env := []string{
 		"PATH=" + nowhere,
 		"LANG=C.UTF-8",
+		"USER=nobody", // it wants a name where it writes to a store, and sees no list of users
 		"NIX_REMOTE=" + mode.store(scratch),
 		"NIX_CONFIG=" + config.String(),
 		"NIX_USER_CONF_FILES=",
@@ -247,25 +255,4 @@ func isolated(scratch string, mode Mode) ([]string, error) {
 		env = append(env, name+"="+dir)
 	}
 	return append(env, noCache...), nil
-}
-
-// followed leads from a link to the program, as long as it keeps its name:
-// Nix's programs are one, which goes by the name that it is called by.
-func followed(program string) string {
-	for range 40 {
-		dir, err := filepath.EvalSymlinks(filepath.Dir(program))
-		if err != nil {
-			return program
-		}
-		program = filepath.Join(dir, filepath.Base(program))
-		target, err := os.Readlink(program)
-		if err != nil || filepath.Base(target) != filepath.Base(program) {
-			return program
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(dir, target)
-		}
-		program = target
-	}
-	return program
 }

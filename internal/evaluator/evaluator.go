@@ -18,16 +18,20 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/run"
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
-// Nix is an installed Nix.
+// Nix is an installed Nix, or one that a nixpkgs names and that is unpacked in a
+// folder: that one evaluates, and can do nothing else.
 type Nix struct {
-	Version string // as in "2.8.0"
-	Limits  Limits // of an evaluation
+	Version string        // as in "2.8.0"
+	Named   nix.StorePath // by a nixpkgs; zero: it is installed
+	Limits  Limits        // of an evaluation
 
-	bin   string // folder of nix-instantiate and nix-store
+	bin   string // folder of nix-instantiate and nix-store, if it is installed
+	store string // folder that has the store objects of Named's closure
 	trial *trial
 }
 

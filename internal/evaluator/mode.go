@@ -90,7 +90,7 @@ func (n Nix) Mode(ctx context.Context, scratch string) (Mode, error) {
 		}
 		last = err
 	}
-	return Mode{}, fmt.Errorf("this Nix cannot evaluate without the user's configuration, programs and store: %w", last)
+	return Mode{}, fmt.Errorf("it cannot evaluate without the user's configuration, programs and store: %w", last)
 }
 
 func (n Nix) try(ctx context.Context, mode Mode, dir string) error {

@@ -1,6 +1,10 @@
 package run
 
 import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -23,7 +27,32 @@ type Confinement struct {
 type Namespaces struct {
 	Read  []string // absolute paths
 	Write []string
+
+	// Store is a folder whose entries are shown in /nix/store, in the place of the
+	// system's programs and libraries and of its store. "": it sees those.
+	Store string
 }
 
 // stageError is how a stage exits that could not do what it should.
 const stageError = 125
+
+// Beside returns what a program at an absolute path may need of what lies
+// around it: the folders of programs and libraries of its prefix. No more of
+// it: a prefix may be somebody's home.
+func Beside(program string) []string {
+	prefix := filepath.Dir(filepath.Dir(program))
+	for _, known := range []string{"/usr", "/nix/store"} {
+		if prefix == known || strings.HasPrefix(prefix, known+"/") {
+			return nil
+		}
+	}
+	var found []string
+	for _, name := range []string{"bin", "sbin", "lib", "lib64", "libexec", "share"} {
+		dir := filepath.Join(prefix, name)
+		info, err := os.Lstat(dir)
+		if err == nil && (info.IsDir() || info.Mode()&fs.ModeSymlink != 0) && prefix != "/" {
+			found = append(found, dir)
+		}
+	}
+	return found
+}

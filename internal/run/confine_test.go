@@ -109,6 +109,33 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
+// With a store of its own a program sees that one, and nothing of the system.
+func TestNamespacesWithStore(t *testing.T) {
+	namespaces(t)
+	base := t.TempDir()
+	for _, name := range []string{"store/a/file", "store/b/file", "work/file"} {
+		if err := os.MkdirAll(filepath.Join(base, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(base, name), []byte(name+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("a/file", filepath.Join(base, "store/link")); err != nil {
+		t.Fatal(err)
+	}
+	c := sh(`cd /nix/store && echo * && cat a/file link && ls -d /usr/share /etc "$1/store" 2>/dev/null; echo x 2>/dev/null > a/new || echo refused`, base)
+	c.Dir = filepath.Join(base, "work")
+	c.Confined = &Confinement{Namespaces: &Namespaces{
+		Read:  []string{c.Dir, "/bin", "/lib", "/lib64", "/usr/bin", "/usr/lib", "/usr/lib64"}, // for sh
+		Store: filepath.Join(base, "store"),
+	}}
+	out, err := c.Run(t.Context())
+	if want := "a b link\nstore/a/file\nstore/a/file\nrefused\n"; err != nil || string(out) != want {
+		t.Errorf("Run() = %q, %v, want %q", out, err, want)
+	}
+}
+
 func firstFolder(path string) string { return strings.Split(path, "/")[1] }
 
 // How a program ends comes through, and what cannot be set up is an error that

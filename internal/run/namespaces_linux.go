@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,10 +56,8 @@ func (n *Namespaces) enter(dir string) error {
 const old = ".old"
 
 func (n *Namespaces) furnish() error {
-	for _, path := range system {
-		if err := show(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if err := n.showPrograms(); err != nil {
+		return err
 	}
 	for _, path := range n.Read {
 		if err := show(path, true); err != nil {
@@ -86,9 +83,34 @@ func (n *Namespaces) furnish() error {
 	return nil
 }
 
+// showPrograms shows those of the system, or those of a store of the caller's.
+func (n *Namespaces) showPrograms() error {
+	if n.Store == "" {
+		for _, path := range system {
+			if err := show(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
+	}
+	objects, err := os.ReadDir("/" + old + n.Store)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		if err := showAt(filepath.Join(n.Store, object.Name()), "/nix/store/"+object.Name(), true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // show makes a folder or file of the old root appear in the new one.
-func show(path string, readOnly bool) error {
-	from := "/" + old + path
+func show(path string, readOnly bool) error { return showAt(path, path, readOnly) }
+
+// showAt makes it appear in another place.
+func showAt(source, path string, readOnly bool) error {
+	from := "/" + old + source
 	info, err := os.Lstat(from)
 	if err != nil {
 		return err
@@ -145,25 +167,4 @@ func dropCapabilities() error {
 		}
 	}
 	return nil
-}
-
-// Beside returns what a program at an absolute path may need of what lies
-// around it: the folders of programs and libraries of its prefix. No more of
-// it: a prefix may be somebody's home.
-func Beside(program string) []string {
-	prefix := filepath.Dir(filepath.Dir(program))
-	for _, known := range []string{"/usr", "/nix/store"} {
-		if prefix == known || strings.HasPrefix(prefix, known+"/") {
-			return nil
-		}
-	}
-	var found []string
-	for _, name := range []string{"bin", "sbin", "lib", "lib64", "libexec", "share"} {
-		dir := filepath.Join(prefix, name)
-		info, err := os.Lstat(dir)
-		if err == nil && (info.IsDir() || info.Mode()&fs.ModeSymlink != 0) && prefix != "/" {
-			found = append(found, dir)
-		}
-	}
-	return found
 }

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"strconv"
-	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/smallfile"
 )
 
@@ -43,7 +42,7 @@ func checkVersion(found, nixpkgs string) error {
 		if m == nil {
 			continue // evaluation itself will say what is wanted
 		}
-		if wanted := string(m[1]); older(found, wanted) {
+		if wanted := string(m[1]); evaluator.Older(found, wanted) {
 			return &VersionError{Found: found, Wanted: wanted}
 		}
 	}
@@ -53,26 +52,9 @@ func checkVersion(found, nixpkgs string) error {
 // maxVersionFile bounds those files, which have a few hundred bytes.
 const maxVersionFile = 64 << 10
 
-var number = regexp.MustCompile(`^[0-9]+`)
-
 // Newest is the Nix that the newest trees want, as far as is known.
 const Newest = "2.18"
 
 // TooOldForNewest tells whether a version of Nix cannot evaluate the newest
 // trees.
-func TooOldForNewest(found string) bool { return older(found, Newest) }
-
-// older compares versions number by number; what is not a number ends it.
-func older(a, b string) bool {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range bs {
-		var x int
-		if i < len(as) {
-			x, _ = strconv.Atoi(number.FindString(as[i]))
-		}
-		if y, _ := strconv.Atoi(bs[i]); x != y {
-			return x < y
-		}
-	}
-	return false
-}
+func TooOldForNewest(found string) bool { return evaluator.Older(found, Newest) }
