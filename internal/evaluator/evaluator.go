@@ -30,6 +30,8 @@ type Nix struct {
 	Named   nix.StorePath // by a nixpkgs; zero: it is installed
 	Limits  Limits        // of an evaluation
 
+	Stderr io.Writer // gets what commands with the user's own configuration say meanwhile; nil: nobody
+
 	bin   string // folder of nix-instantiate and nix-store, if it is installed
 	store string // folder that has the store objects of Named's closure
 	trial *trial
@@ -99,6 +101,7 @@ func (n Nix) command(name string, args ...string) run.Command {
 		Name:   filepath.Join(n.bin, name),
 		Args:   args,
 		Env:    run.Environ(run.Common, run.OfNix),
+		Stderr: n.Stderr,
 		Output: maxOutput,
 	}
 }

@@ -17,8 +17,9 @@ var (
 		"http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
 	}
 
-	// OfNix are what the Nix of this machine, with its store, is set up by.
-	OfNix = []string{"NIX_*", "NIXPKGS_*", "LD_LIBRARY_PATH"}
+	// OfNix are what the Nix of this machine, with its store, is set up by, and
+	// the agent that it asks for sources over SSH.
+	OfNix = []string{"NIX_*", "NIXPKGS_*", "LD_LIBRARY_PATH", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND"}
 
 	// OfStores are where Nix takes credentials from for stores that it writes to.
 	OfStores = []string{"AWS_*", "SSH_AUTH_SOCK", "NETRC", "CURL_CA_BUNDLE"}

@@ -31,6 +31,7 @@ type Command struct {
 	Env   []string // all of its environment; see Environ
 	Stdin io.Reader
 
+	Stderr  io.Writer     // gets what it writes to stderr, as it comes; nil: only its end is kept
 	Discard bool          // what it writes to stdout is of no use
 	Combine bool          // what it writes to stdout is kept with stderr
 	Output  int64         // most bytes that Run returns of stdout; 0: 1 MiB. More ends it
@@ -145,9 +146,13 @@ func (c Command) start(ctx context.Context) (*process, error) {
 		p.cancel(nil)
 		return nil, &Error{Name: p.name, Err: err}
 	}
+	var stderr io.Writer = &p.tail
+	if c.Stderr != nil {
+		stderr = io.MultiWriter(stderr, c.Stderr)
+	}
 	go func() {
 		defer close(p.read)
-		io.Copy(&p.tail, p.stderr)
+		io.Copy(stderr, p.stderr)
 	}()
 	go func() {
 		defer close(p.ended)

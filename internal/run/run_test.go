@@ -227,3 +227,29 @@ func TestEnviron(t *testing.T) {
 		}
 	}
 }
+
+// TestStderrAsItComes: what a program says is there while it runs, and at the end
+// of an error, too.
+func TestStderrAsItComes(t *testing.T) {
+	r, w := io.Pipe()
+	c := sh("echo first >&2; read line; echo second >&2; exit 1")
+	c.Stderr = w
+	said := bufio.NewReader(r)
+	stdin, answer := io.Pipe()
+	c.Stdin = stdin
+	done := make(chan error, 1)
+	go func() { _, err := c.Run(t.Context()); done <- err }()
+	for i, want := range []string{"first\n", "second\n"} {
+		if got, err := said.ReadString('\n'); err != nil || got != want {
+			t.Fatalf("line %d: %q, error %v, want %q", i, got, err, want)
+		}
+		if i == 0 {
+			io.WriteString(answer, "go on\n")
+			answer.Close()
+		}
+	}
+	var ended *Error
+	if err := <-done; !errors.As(err, &ended) || ended.Stderr != "first\nsecond\n" {
+		t.Errorf("error %v, stderr %q", err, ended.Stderr)
+	}
+}
