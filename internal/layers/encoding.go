@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"runtime"
@@ -86,4 +87,15 @@ func Decompress(media types.MediaType, r io.Reader) (io.ReadCloser, error) {
 	default:
 		return nil, fmt.Errorf("layer media type %q is not one that the factory reads", media)
 	}
+}
+
+// Compression tells by the first bytes of a layer how it is compressed.
+func Compression(begin []byte) types.MediaType {
+	switch {
+	case bytes.HasPrefix(begin, []byte("\x1f\x8b")):
+		return types.OCILayer
+	case bytes.HasPrefix(begin, []byte("\x28\xb5\x2f\xfd")):
+		return types.OCILayerZStd
+	}
+	return types.OCIUncompressedLayer
 }

@@ -38,6 +38,7 @@ type Layer struct {
 	Key       string   // empty for the root file system's layer
 	Paths     []string // base names of the store paths in it, in order
 	CreatedBy string   // for the image's history
+	Kept      bool     // somebody else has compressed it
 
 	digest, diffID v1.Hash
 	size           int64

@@ -177,9 +177,40 @@ func (p Packer) Linked(ctx context.Context, tree Tree, objects []nix.PathInfo) (
 	return layer, nil
 }
 
-// write makes a blob out of what fill writes, under a temporary name until its
-// digest is known.
-func (p Packer) write(fill func(*archive) error) (_ *Layer, err error) {
+// write makes a layer out of the archive that fill writes.
+func (p Packer) write(fill func(*archive) error) (*Layer, error) {
+	return p.compress(func(w io.Writer) error {
+		a := newArchive(w)
+		if err := fill(a); err != nil {
+			return err
+		}
+		return a.Close()
+	})
+}
+
+// compress makes a blob out of what fill writes.
+func (p Packer) compress(fill func(io.Writer) error) (*Layer, error) {
+	diffID := sha256.New()
+	return p.spool(func(w io.Writer) (*Layer, error) {
+		out := bufio.NewWriterSize(w, 256<<10)
+		z, err := p.Encoding.compress(out)
+		if err != nil {
+			return nil, err
+		}
+		if err := fill(io.MultiWriter(z, diffID)); err != nil {
+			z.Close() // ends the compressor's goroutines
+			return nil, err
+		}
+		if err := errors.Join(z.Close(), out.Flush()); err != nil {
+			return nil, err
+		}
+		return &Layer{diffID: toV1(diffID), media: p.Encoding.MediaType()}, nil
+	})
+}
+
+// spool makes a file of what fill writes, under a temporary name until its digest
+// is known, and completes the layer that fill returns.
+func (p Packer) spool(fill func(io.Writer) (*Layer, error)) (_ *Layer, err error) {
 	f, err := os.CreateTemp(p.Dir, "unfinished-*")
 	if err != nil {
 		return nil, err
@@ -190,25 +221,15 @@ func (p Packer) write(fill func(*archive) error) (_ *Layer, err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	digest, diffID := sha256.New(), sha256.New()
-	blob := &sink{w: f}
-	out := bufio.NewWriterSize(io.MultiWriter(blob, digest), 256<<10)
-	z, err := p.Encoding.compress(out)
-	if err != nil {
+	digest, blob := sha256.New(), &sink{w: f}
+	layer, err := fill(io.MultiWriter(blob, digest))
+	if blob.err != nil {
+		return nil, blob.err // a full disk is no fault of what was to be written
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	a := newArchive(io.MultiWriter(z, diffID))
-	if err := fill(a); err != nil {
-		z.Close() // ends the compressor's goroutines
-		if blob.err != nil {
-			return nil, blob.err // a full disk is no fault of the objects
-		}
-		return nil, err
-	}
-	if err := errors.Join(a.Close(), z.Close(), out.Flush(), f.Close()); err != nil {
-		return nil, err
-	}
-	layer := &Layer{digest: toV1(digest), diffID: toV1(diffID), size: blob.n, media: p.Encoding.MediaType()}
+	layer.digest, layer.size = toV1(digest), blob.n
 	name := strings.TrimSuffix(p.Dir, "/") + "/" + layer.digest.Hex
 	if err := os.Rename(f.Name(), name); err != nil {
 		return nil, err

@@ -91,8 +91,8 @@ func (r *remoteRepository) count(ctx context.Context, tag string) (v1.Hash, erro
 	return desc.Digest, nil
 }
 
-// hasBlob asks whether a blob is there.
-func (r *remoteRepository) hasBlob(ctx context.Context, digest v1.Hash, _ int64) (bool, error) {
+// HasBlob asks for a blob, and takes none of it.
+func (r *remoteRepository) HasBlob(ctx context.Context, digest v1.Hash, _ int64) (bool, error) {
 	err := r.askBlob(ctx, http.MethodHead, digest)
 	var answer *AnswerError
 	if errors.As(err, &answer) && (answer.Status == http.StatusMethodNotAllowed || answer.Status == http.StatusNotImplemented) {

@@ -14,6 +14,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -63,6 +64,10 @@ func (l *layoutRepository) find(tag string) (v1.Descriptor, error) {
 	return v1.Descriptor{}, fmt.Errorf("%s: %w", l.Ref(tag), ErrNotFound)
 }
 
+func (l *layoutRepository) Describe(_ context.Context, tag string) (v1.Descriptor, error) {
+	return l.find(tag)
+}
+
 func (l *layoutRepository) Index(_ context.Context, tag string) (v1.ImageIndex, error) {
 	desc, err := l.find(tag)
 	if err != nil {
@@ -106,7 +111,8 @@ func (l *layoutRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 	if err != nil {
 		return err
 	}
-	return l.putBytes(ctx, raw)
+	_, err = l.putBytes(ctx, raw)
+	return err
 }
 
 func (l *layoutRepository) pushImage(ctx context.Context, img v1.Image) error {
@@ -115,43 +121,66 @@ func (l *layoutRepository) pushImage(ctx context.Context, img v1.Image) error {
 		return err
 	}
 	for _, layer := range stack {
-		digest, err := layer.Digest()
-		if err != nil {
+		if _, err := l.putLayer(ctx, layer); err != nil {
 			return err
-		}
-		size, err := layer.Size()
-		if err != nil {
-			return err
-		}
-		if err := l.put(ctx, digest, size, layer.Compressed); err != nil {
-			return fmt.Errorf("layer %s: %w", digest, err)
 		}
 	}
 	config, err := img.RawConfigFile()
 	if err != nil {
 		return err
 	}
-	if err := l.putBytes(ctx, config); err != nil {
+	if _, err := l.putBytes(ctx, config); err != nil {
 		return err
 	}
 	raw, err := img.RawManifest()
 	if err != nil {
 		return err
 	}
+	_, err = l.putBytes(ctx, raw)
+	return err
+}
+
+func (l *layoutRepository) PushBlob(ctx context.Context, layer v1.Layer) (Outcome, error) {
+	if err := l.begin(); err != nil {
+		return "", err
+	}
+	return l.putLayer(ctx, layer)
+}
+
+func (l *layoutRepository) putLayer(ctx context.Context, layer v1.Layer) (Outcome, error) {
+	digest, err := layer.Digest()
+	if err != nil {
+		return "", err
+	}
+	size, err := layer.Size()
+	if err != nil {
+		return "", err
+	}
+	outcome, err := l.put(ctx, digest, size, layer.Compressed)
+	if err != nil {
+		return "", fmt.Errorf("layer %s: %w", digest, err)
+	}
+	return outcome, nil
+}
+
+func (l *layoutRepository) PushManifest(ctx context.Context, m Manifest) (Outcome, error) {
+	if err := l.begin(); err != nil {
+		return "", err
+	}
+	raw, err := m.RawManifest()
+	if err != nil {
+		return "", err
+	}
 	return l.putBytes(ctx, raw)
 }
 
-func (l *layoutRepository) Tag(_ context.Context, index v1.ImageIndex, tag string) error {
+func (l *layoutRepository) Tag(_ context.Context, m Manifest, tag string) error {
 	unlock, err := lock(l.lockFile())
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	raw, err := index.RawManifest()
-	if err != nil {
-		return err
-	}
-	digest, err := index.Digest()
+	desc, err := partial.Descriptor(m)
 	if err != nil {
 		return err
 	}
@@ -165,9 +194,9 @@ func (l *layoutRepository) Tag(_ context.Context, index v1.ImageIndex, tag strin
 	ref := l.name + ":" + tag
 	manifest.Manifests = slices.DeleteFunc(manifest.Manifests, func(d v1.Descriptor) bool { return d.Annotations[refName] == ref })
 	manifest.Manifests = append(manifest.Manifests, v1.Descriptor{
-		MediaType:   types.OCIImageIndex,
-		Size:        int64(len(raw)),
-		Digest:      digest,
+		MediaType:   desc.MediaType,
+		Size:        desc.Size,
+		Digest:      desc.Digest,
 		Annotations: map[string]string{refName: ref},
 	})
 	data, err := json.MarshalIndent(manifest, "", "  ")
@@ -196,7 +225,7 @@ func (l *layoutRepository) manifest(_ context.Context, digest v1.Hash) ([]byte, 
 	return raw, nil
 }
 
-func (l *layoutRepository) hasBlob(_ context.Context, digest v1.Hash, size int64) (bool, error) {
+func (l *layoutRepository) HasBlob(_ context.Context, digest v1.Hash, size int64) (bool, error) {
 	info, err := os.Stat(filepath.Join(l.blobs(), digest.Hex))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

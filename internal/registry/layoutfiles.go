@@ -91,7 +91,7 @@ func (l *layoutRepository) create() (*os.File, error) {
 
 func (l *layoutRepository) blobs() string { return filepath.Join(l.dir, "blobs", "sha256") }
 
-func (l *layoutRepository) putBytes(ctx context.Context, data []byte) error {
+func (l *layoutRepository) putBytes(ctx context.Context, data []byte) (Outcome, error) {
 	sum := sha256.Sum256(data)
 	digest := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}
 	return l.put(ctx, digest, int64(len(data)), func() (io.ReadCloser, error) {
@@ -111,19 +111,24 @@ func sound(file string, digest v1.Hash, size int64) bool {
 }
 
 // put writes a blob under its digest, unless it is there.
-func (l *layoutRepository) put(ctx context.Context, digest v1.Hash, size int64, open func() (io.ReadCloser, error)) (err error) {
+func (l *layoutRepository) put(ctx context.Context, digest v1.Hash, size int64, open func() (io.ReadCloser, error)) (Outcome, error) {
 	at := filepath.Join(l.blobs(), digest.Hex)
 	if err := ctx.Err(); err != nil {
-		return err
+		return "", err
 	}
 	if sound(at, digest, size) {
-		return nil
+		return Present, nil
 	}
 	from, err := open()
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer from.Close()
+	return Sent, l.write(at, digest, from)
+}
+
+// write writes a blob that is not seen before it is whole.
+func (l *layoutRepository) write(at string, digest v1.Hash, from io.Reader) (err error) {
 	f, err := l.create()
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 // there. Manifests are read, for they name what else has to be there.
 type stock interface {
 	manifest(ctx context.Context, digest v1.Hash) ([]byte, error) // or ErrNotFound
-	hasBlob(ctx context.Context, digest v1.Hash, size int64) (bool, error)
+	HasBlob(ctx context.Context, digest v1.Hash, size int64) (bool, error)
 }
 
 // named are the fields of indexes and manifests that lead to something else.
@@ -40,7 +40,7 @@ func missing(ctx context.Context, s stock, digest v1.Hash, jobs int) ([]v1.Hash,
 	g.SetLimit(jobs)
 	for i, blob := range w.blobs {
 		g.Go(func() error {
-			found, err := s.hasBlob(ctx, blob.Digest, blob.Size)
+			found, err := s.HasBlob(ctx, blob.Digest, blob.Size)
 			absent[i] = !found
 			return err
 		})

@@ -15,12 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// manifest is an image or an index.
-type manifest interface {
-	partial.WithRawManifest
-	partial.Describable
-}
-
 func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image) error {
 	return r.pushImages(ctx, []v1.Image{img})
 }
@@ -35,17 +29,28 @@ func (r *remoteRepository) pushImages(ctx context.Context, images []v1.Image) er
 	g, sending := errgroup.WithContext(ctx)
 	g.SetLimit(r.host.o.Jobs)
 	for _, b := range blobs {
-		g.Go(func() error { return r.ensureBlob(sending, b) })
+		g.Go(func() error {
+			_, err := r.ensureBlob(sending, b)
+			return err
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	for _, img := range images {
-		if err := r.ensureManifest(ctx, img); err != nil {
+		if _, err := r.ensureManifest(ctx, img); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *remoteRepository) PushBlob(ctx context.Context, layer v1.Layer) (Outcome, error) {
+	b, err := blobOf(layer)
+	if err != nil {
+		return "", err
+	}
+	return r.ensureBlob(ctx, b)
 }
 
 // blobsOf lists the blobs of images, each once.
@@ -76,21 +81,37 @@ func blobsOf(images []v1.Image) ([]blob, error) {
 }
 
 // ensureManifest sends a manifest under its digest unless it is there.
-func (r *remoteRepository) ensureManifest(ctx context.Context, m manifest) error {
+func (r *remoteRepository) ensureManifest(ctx context.Context, m Manifest) (Outcome, error) {
 	digest, err := m.Digest()
 	if err != nil {
-		return err
+		return "", err
 	}
 	_, err = r.Digest(ctx, digest.String())
 	var answer *AnswerError
 	if err == nil || !errors.Is(err, ErrNotFound) && !(errors.As(err, &answer) && hides[answer.Status]) {
-		return err
+		return Present, err
 	}
-	return r.put(ctx, digest.String(), m)
+	return Sent, r.put(ctx, digest.String(), m)
+}
+
+// PushManifest asks for what it has sent: it may not be seen at once.
+func (r *remoteRepository) PushManifest(ctx context.Context, m Manifest) (Outcome, error) {
+	outcome, err := r.ensureManifest(ctx, m)
+	if err != nil || outcome == Present {
+		return outcome, err
+	}
+	digest, err := m.Digest()
+	if err != nil {
+		return "", err
+	}
+	if err := r.arrived(ctx, digest.String(), digest); err != nil {
+		return "", fmt.Errorf("%s: pushed, but %w", r.repo.Digest(digest.String()), err)
+	}
+	return outcome, nil
 }
 
 // put sends a manifest, under a tag or its digest.
-func (r *remoteRepository) put(ctx context.Context, tag string, m manifest) error {
+func (r *remoteRepository) put(ctx context.Context, tag string, m Manifest) error {
 	raw, err := m.RawManifest()
 	if err != nil {
 		return err
@@ -137,17 +158,8 @@ func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 	if err := r.pushImages(ctx, images); err != nil {
 		return err
 	}
-	if err := r.ensureManifest(ctx, index); err != nil {
-		return err
-	}
-	digest, err := index.Digest()
-	if err != nil {
-		return err
-	}
-	if err := r.arrived(ctx, digest.String(), digest); err != nil {
-		return fmt.Errorf("%s: pushed, but %w", r.repo.Digest(digest.String()), err)
-	}
-	return nil
+	_, err = r.PushManifest(ctx, index)
+	return err
 }
 
 // asks are how often what was written is asked for: within 14 seconds, by the
@@ -174,12 +186,12 @@ func (r *remoteRepository) arrived(ctx context.Context, tag string, want v1.Hash
 	}
 }
 
-func (r *remoteRepository) Tag(ctx context.Context, index v1.ImageIndex, tag string) error {
-	want, err := index.Digest()
+func (r *remoteRepository) Tag(ctx context.Context, m Manifest, tag string) error {
+	want, err := m.Digest()
 	if err != nil {
 		return err
 	}
-	if err := r.put(ctx, tag, index); err != nil {
+	if err := r.put(ctx, tag, m); err != nil {
 		return r.unmoved(ctx, tag, want, err)
 	}
 	if err := r.arrived(ctx, tag, want); err != nil {

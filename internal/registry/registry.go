@@ -11,10 +11,41 @@ import (
 	"errors"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // ErrNotFound says that the repository has no such tag or digest.
 var ErrNotFound = errors.New("not found")
+
+// Outcome is how something came to be in a repository.
+type Outcome string
+
+// Outcomes of what was pushed.
+const (
+	Present Outcome = "present" // it was there
+	Mounted Outcome = "mounted" // the registry took it from another repository
+	Sent    Outcome = "sent"
+)
+
+// Manifest is that of an image or an index.
+type Manifest interface {
+	partial.WithRawManifest
+	partial.Describable
+}
+
+// RawManifest returns the manifest that has these bytes.
+func RawManifest(raw []byte, media types.MediaType) Manifest { return rawManifest{raw, media} }
+
+type rawManifest struct {
+	raw   []byte
+	media types.MediaType
+}
+
+func (m rawManifest) RawManifest() ([]byte, error)        { return m.raw, nil }
+func (m rawManifest) MediaType() (types.MediaType, error) { return m.media, nil }
+func (m rawManifest) Digest() (v1.Hash, error)            { return partial.Digest(m) }
+func (m rawManifest) Size() (int64, error)                { return int64(len(m.raw)), nil }
 
 // Repository is one repository in one registry or layout.
 type Repository interface {
@@ -29,6 +60,10 @@ type Repository interface {
 	// blobs are read when they are asked for, as long as ctx lives.
 	Index(ctx context.Context, tag string) (v1.ImageIndex, error)
 
+	// Describe tells what a tag or digest leads to: type, size and digest of a
+	// manifest; or ErrNotFound.
+	Describe(ctx context.Context, tag string) (v1.Descriptor, error)
+
 	// Image returns the image of one system by its digest, or ErrNotFound.
 	Image(ctx context.Context, digest v1.Hash) (v1.Image, error)
 
@@ -41,10 +76,20 @@ type Repository interface {
 	// already is not sent again.
 	Push(ctx context.Context, index v1.ImageIndex) error
 
-	// Tag makes the tag point to an index that was pushed. Where the tag leads
-	// to something else that must not be written over, the error is an
+	// HasBlob tells whether a blob is there.
+	HasBlob(ctx context.Context, digest v1.Hash, size int64) (bool, error)
+
+	// PushBlob makes sure that a blob is there, and tells how it came there.
+	PushBlob(ctx context.Context, layer v1.Layer) (Outcome, error)
+
+	// PushManifest makes sure that a manifest is there, under its digest only.
+	// What it names has to be there.
+	PushManifest(ctx context.Context, m Manifest) (Outcome, error)
+
+	// Tag makes the tag point to an image or index that was pushed. Where the
+	// tag leads to something else that must not be written over, the error is an
 	// *ImmutableTagError.
-	Tag(ctx context.Context, index v1.ImageIndex, tag string) error
+	Tag(ctx context.Context, m Manifest, tag string) error
 
 	// Missing lists what is not there of a digest and all that is below it: the
 	// digest itself, manifests, configurations and layers, none of which is

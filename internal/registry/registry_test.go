@@ -300,7 +300,7 @@ func TestLayoutRefusesABlobThatIsNotItsDigest(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}
-	err := l.put(t.Context(), digest, 3, func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("abc")), nil })
+	_, err := l.put(t.Context(), digest, 3, func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("abc")), nil })
 	if err == nil || !strings.Contains(err.Error(), digest.Hex) {
 		t.Errorf("put() = %v, want an error that names %s", err, digest)
 	}

@@ -88,6 +88,17 @@ func (r *remoteRepository) get(ctx context.Context, tag string) (*remote.Descrip
 	return desc, nil
 }
 
+func (r *remoteRepository) Describe(ctx context.Context, tag string) (v1.Descriptor, error) {
+	desc, err := r.get(ctx, tag)
+	if err != nil {
+		if hidden := r.hidden(ctx, tag, err); hidden != nil {
+			return v1.Descriptor{}, hidden
+		}
+		return v1.Descriptor{}, err
+	}
+	return desc.Descriptor, nil
+}
+
 func (r *remoteRepository) Image(ctx context.Context, digest v1.Hash) (v1.Image, error) {
 	desc, err := r.get(ctx, digest.String())
 	if err != nil {

@@ -39,22 +39,29 @@ func blobOf(l v1.Layer) (blob, error) {
 
 // ensureBlob makes sure that a blob is there. What breaks off, is lost or is
 // refused for the moment begins again from the start.
-func (r *remoteRepository) ensureBlob(ctx context.Context, b blob) error {
+func (r *remoteRepository) ensureBlob(ctx context.Context, b blob) (Outcome, error) {
 	release, err := r.host.blobs.hold(ctx, b.digest)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer release()
-	found, err := r.hasBlob(ctx, b.digest, b.size)
+	found, err := r.HasBlob(ctx, b.digest, b.size)
 	var answer *AnswerError
 	if found || err != nil && !(errors.As(err, &answer) && hides[answer.Status]) {
-		return err
+		return Present, err
 	}
-	err = r.repeat(ctx, lost, func() error { return r.upload(ctx, b) })
+	outcome := Sent
+	err = r.repeat(ctx, lost, func() error {
+		mounted, err := r.upload(ctx, b)
+		if mounted {
+			outcome = Mounted
+		}
+		return err
+	})
 	if err == nil {
 		r.host.blobs.add(b.digest, r.repo.RepositoryStr())
 	}
-	return err
+	return outcome, err
 }
 
 // repeat tries something that writes, as often as it may succeed a moment later.
@@ -92,16 +99,21 @@ func lost(e *AnswerError) bool {
 }
 
 // upload sends a blob, or has the registry take it from another repository.
-func (r *remoteRepository) upload(ctx context.Context, b blob) error {
+func (r *remoteRepository) upload(ctx context.Context, b blob) (mounted bool, err error) {
 	at, mounted, err := r.mount(ctx, b)
 	if err != nil || mounted {
-		return err
+		return mounted, err
 	}
 	if at == "" {
 		if at, err = r.beginUpload(ctx, ""); err != nil {
-			return err
+			return false, err
 		}
 	}
+	return false, r.sendTo(ctx, at, b)
+}
+
+// sendTo sends a blob to where an upload has begun.
+func (r *remoteRepository) sendTo(ctx context.Context, at string, b blob) error {
 	next, err := r.send(ctx, http.MethodPatch, at, b, http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK)
 	var answer *AnswerError
 	if errors.As(err, &answer) && noPatch[answer.Status] {

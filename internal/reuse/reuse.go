@@ -110,26 +110,33 @@ func (s *search) tryEarlier(ctx context.Context, p Place) {
 	}
 }
 
-// try reads an earlier image, and tells whether it is there. Layers of an image
-// that was read are read later, too, so the time limit ends with the reading.
+// try reads an earlier image, and tells whether it is there.
 func (s *search) try(ctx context.Context, repo registry.Repository, tag string) bool {
+	more := Index{layers: maps.Clone(s.found.layers), listings: maps.Clone(s.found.listings)}
+	err := s.inTime(ctx, repo.Ref(tag), func(ctx context.Context) error { return s.readTag(ctx, more, repo, tag) })
+	if !errors.Is(err, errSlow) {
+		s.found = more
+	}
+	return err == nil
+}
+
+// inTime reads an image while there is time. Layers of an image that was read are
+// read later, too, so the limit ends with the reading.
+func (s *search) inTime(ctx context.Context, image string, read func(context.Context) error) error {
 	left := time.Until(s.until)
 	if left <= 0 {
-		return false
+		return errSlow
 	}
 	reading, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(left, func() { cancel(errSlow) })
-	more := Index{layers: maps.Clone(s.found.layers), listings: maps.Clone(s.found.listings)}
-	err := s.readTag(reading, more, repo, tag)
-	if timer.Stop() {
-		s.found = more
-	} else {
+	err := read(reading)
+	if !timer.Stop() {
 		err = errSlow
 	}
 	if err != nil && !errors.Is(err, registry.ErrNotFound) && ctx.Err() == nil {
-		s.Log.Warn("earlier image not used", "image", repo.Ref(tag), "error", err)
+		s.Log.Warn("earlier image not used", "image", image, "error", err)
 	}
-	return err == nil
+	return err
 }
 
 var errSlow = errors.New("the registry takes too long to answer")
