@@ -1,11 +1,13 @@
 package upload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -58,7 +60,7 @@ func parseEndpoint(raw string) (*url.URL, error) {
 	case u.User != nil:
 		return nil, errors.New("has a user in it (the token is set as ATTIC_TOKEN)")
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, fmt.Errorf("%q is not an http or https URL", withoutUser(raw))
+		return nil, fmt.Errorf("%q is not an http or https URL", fetch.Redact(raw))
 	}
 	u.RawQuery, u.Fragment = "", ""
 	return u.JoinPath("/"), nil
@@ -66,27 +68,35 @@ func parseEndpoint(raw string) (*url.URL, error) {
 
 // Name is "attic " and the address of the cache.
 func (a Attic) Name() string {
-	return "attic " + strings.TrimSuffix(withoutUser(a.Endpoint), "/") + "/" + a.Cache
+	return "attic " + strings.TrimSuffix(fetch.Redact(a.Endpoint), "/") + "/" + a.Cache
 }
 
 // Push uploads what the cache misses. An object that the server does not take
 // does not keep back the others; a server that takes none does.
 func (a Attic) Push(ctx context.Context, infos []nix.PathInfo, objects Objects) (Report, error) {
-	s, err := a.open()
-	if err != nil {
+	base, err := a.base()
+	a.Token = strings.TrimSpace(a.Token) // variables are often set from files
+	switch {
+	case err != nil:
 		return Report{}, err
-	}
-	if s.Token == "" {
+	case a.Token == "":
 		return Report{}, &NotPushed{"ATTIC_TOKEN is not set"}
-	}
-	if strings.ContainsFunc(s.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	case !plain(a.Token) || strings.Contains(a.Token, " "):
 		return Report{}, errors.New("ATTIC_TOKEN is not a token: it has a space or a character that no token has")
 	}
 	if a.Client == nil {
-		defer s.Client.CloseIdleConnections()
+		a.Client = fetch.New(fetch.Options{})
+		defer a.Client.CloseIdleConnections()
 	}
+	s := &session{Attic: a, api: base}
 	report, err := s.push(ctx, infos, objects)
-	return report, conceal(err, s.Token)
+	return report, conceal(err, a.Token)
+}
+
+// session is a Push under way.
+type session struct {
+	Attic
+	api *url.URL // with a slash at the end
 }
 
 func (s *session) push(ctx context.Context, infos []nix.PathInfo, objects Objects) (Report, error) {
@@ -107,47 +117,22 @@ func (s *session) push(ctx context.Context, infos []nix.PathInfo, objects Object
 	return report, err
 }
 
-// session is a Push under way, with all defaults filled in.
-type session struct {
-	Attic
-	api *url.URL // with a slash at the end
-}
-
-func (a Attic) open() (*session, error) {
-	base, err := a.base()
-	if err != nil {
-		return nil, err
-	}
-	a.Token = strings.TrimSpace(a.Token) // variables are often set from files
-	if a.Parallel <= 0 {
-		a.Parallel = 5
-	}
-	if a.Client == nil {
-		a.Client = fetch.New(fetch.Options{})
-	}
-	return &session{Attic: a, api: base}, nil
-}
-
 // uploadAll uploads objects, several at once, and returns those that are there now.
 func (s *session) uploadAll(ctx context.Context, missing []nix.PathInfo, objects Objects) ([]nix.PathInfo, error) {
 	group, within := errgroup.WithContext(ctx)
-	group.SetLimit(s.Parallel)
-	tried := make([]bool, len(missing))
-	errs := make([]error, len(missing))
+	group.SetLimit(cmp.Or(s.Parallel, 5))
+	errs := slices.Repeat([]error{context.Canceled}, len(missing)) // as long as they are not tried
 	var failures atomic.Int32
 	for i, info := range missing {
 		group.Go(func() error {
 			if within.Err() != nil {
 				return nil
 			}
-			tried[i] = true
 			errs[i] = s.upload(within, info, objects)
 			switch {
-			case errs[i] == nil:
-				return nil
 			case forAll(errs[i]):
 				return errs[i]
-			case failures.Add(1) >= maxFailures:
+			case errs[i] != nil && failures.Add(1) >= maxFailures:
 				return errEnough
 			}
 			return nil
@@ -156,7 +141,7 @@ func (s *session) uploadAll(ctx context.Context, missing []nix.PathInfo, objects
 	end := group.Wait()
 	var pushed []nix.PathInfo
 	for i, info := range missing {
-		if tried[i] && errs[i] == nil {
+		if errs[i] == nil {
 			pushed = append(pushed, info)
 		}
 	}

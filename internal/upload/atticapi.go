@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -105,13 +106,7 @@ func (s *session) missing(ctx context.Context, infos []nix.PathInfo, attempts in
 	for _, hash := range *answer.Missing {
 		absent[hash] = true
 	}
-	var list []nix.PathInfo
-	for _, info := range infos {
-		if absent[info.Path.Digest()] {
-			list = append(list, info)
-		}
-	}
-	return list, nil
+	return slices.DeleteFunc(slices.Clone(infos), func(info nix.PathInfo) bool { return !absent[info.Path.Digest()] }), nil
 }
 
 // request is one call of the API.
@@ -153,17 +148,11 @@ func (s *session) upload(ctx context.Context, info nix.PathInfo, objects Objects
 		return err == nil && len(missing) == 0, nil
 	}
 	_, err = s.Client.Send(ctx, r)
-	return namedOnce(info, err)
-}
-
-// namedOnce names the object of an error, unless its NAR is what failed: that
-// error has the name already.
-func namedOnce(info nix.PathInfo, err error) error {
 	var source *fetch.BodyError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &source):
+	case errors.As(err, &source): // of the NAR, which names the object
 		return source.Err
 	}
 	return named(info, err)
@@ -196,7 +185,7 @@ func (s *session) uploadRequest(info nix.PathInfo, objects Objects) (fetch.Reque
 	r.Header.Set("Content-Type", "application/octet-stream")
 	r.Size = info.NarSize
 	preamble := ""
-	if len(data) < maxHeader && ascii(data) {
+	if len(data) < maxHeader && plain(string(data)) {
 		r.Header.Set(narInfoHeader, string(data))
 	} else {
 		preamble = string(data)
@@ -219,12 +208,7 @@ type following struct {
 	io.Closer
 }
 
-// ascii reports whether data can be a header's value everywhere.
-func ascii(data []byte) bool {
-	for _, c := range data {
-		if c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return true
+// plain reports whether a text can be a header's value everywhere.
+func plain(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }

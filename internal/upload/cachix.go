@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -62,12 +61,7 @@ func (c Cachix) Push(ctx context.Context, infos []nix.PathInfo, objects Objects)
 	if len(chosen) == 0 {
 		return report, nil
 	}
-	dir, err := os.MkdirTemp(c.Dir, "cachix-*")
-	if err != nil {
-		return report, err
-	}
-	defer os.RemoveAll(dir)
-	if _, err := nixCopy(ctx, dir, withReferences(chosen, infos), objects, command{limit: c.Limit}); err != nil {
+	if _, err := nixCopy(ctx, c.Dir, withReferences(chosen, infos), objects, run.Command{Limit: c.Limit}); err != nil {
 		return report, conceal(err, token)
 	}
 	var paths strings.Builder
@@ -78,16 +72,10 @@ func (c Cachix) Push(ctx context.Context, infos []nix.PathInfo, objects Objects)
 	if c.SigningKey != "" {
 		env = append(env, "CACHIX_SIGNING_KEY="+c.SigningKey)
 	}
-	err = command{
-		name:    "cachix",
-		args:    []string{"push", c.Cache},
-		env:     env,
-		stdin:   strings.NewReader(paths.String()),
-		secrets: []string{token, c.SigningKey},
-		limit:   c.Limit,
-	}.run(ctx)
-	if err == nil {
-		report.Pushed, report.Bytes = len(chosen), size(chosen)
+	push := run.Command{Name: "cachix", Args: []string{"push", c.Cache}, Env: env, Stdin: strings.NewReader(paths.String()), Limit: c.Limit}
+	if err := execute(ctx, push, token, c.SigningKey); err != nil {
+		return report, err
 	}
-	return report, err
+	report.Pushed, report.Bytes = len(chosen), size(chosen)
+	return report, nil
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
@@ -23,36 +23,30 @@ func forAll(err error) bool {
 // denied reports whether an answer says that we have no business with the server.
 func denied(err error) bool {
 	var failed *fetch.Error
-	if !errors.As(err, &failed) {
-		return false
-	}
-	switch failed.Status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired:
-		return true
-	}
-	return failed.Status/100 == 3
+	return errors.As(err, &failed) && (failed.Status/100 == 3 || slices.Contains([]int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired,
+	}, failed.Status))
 }
 
 // refused returns what an answer with a bad status says: JSON of Attic, or
 // whatever a proxy in front of it wrote. Either may repeat the token it was sent.
 func (s *session) refused(answer *http.Response) error {
-	if to := answer.Header.Get("Location"); to != "" && answer.StatusCode/100 == 3 {
-		return errors.New("redirected to " + s.shown(withoutUser(to)) + "; such an endpoint has to be configured as it is")
+	if to, _, _ := strings.Cut(answer.Header.Get("Location"), "?"); to != "" && answer.StatusCode/100 == 3 {
+		return errors.New("redirected to " + s.shown(fetch.Redact(to)) + "; such an endpoint has to be configured as it is")
 	}
 	body, _ := io.ReadAll(answer.Body) // what there is of it
 	var attic struct {
 		Error   string `json:"error"` // Attic's name of the error, like "NoSuchCache"
 		Message string `json:"message"`
 	}
-	var kind string
-	text := string(body)
-	if json.Unmarshal(body, &attic) == nil && (attic.Error != "" || attic.Message != "") {
-		kind, text = s.shown(attic.Error), attic.Message
+	if json.Unmarshal(body, &attic) != nil || attic.Error == "" && attic.Message == "" {
+		attic.Error, attic.Message = "", string(body)
 	}
 	if strings.Contains(answer.Header.Get("Content-Type"), "html") {
-		text = ""
+		attic.Message = ""
 	}
-	switch text = s.shown(text); {
+	kind, text := s.shown(attic.Error), s.shown(attic.Message)
+	switch {
 	case kind == "" && text == "":
 		return nil
 	case text == "":
@@ -65,16 +59,6 @@ func (s *session) refused(answer *http.Response) error {
 
 // shown is what a server wrote, as it may be shown.
 func (s *session) shown(text string) string { return said.Line(hide(text, s.Token)) }
-
-// withoutUser removes user, password and query from a URL.
-func withoutUser(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "(not a URL)"
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String()
-}
 
 // hide removes secrets from a text.
 func hide(text string, secrets ...string) string {

@@ -7,14 +7,18 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/run"
 )
 
 // offer is a binary cache on this machine's loopback interface, from which the
@@ -28,9 +32,10 @@ type offer struct {
 	stop    context.CancelFunc
 	stopped chan struct{}
 
+	serving sync.RWMutex // held by requests under way
+	over    bool         // no request is taken any more
+
 	mu     sync.Mutex
-	over   bool
-	active sync.WaitGroup
 	taken  map[string]nix.PathInfo // of which the whole NAR was fetched
 	broken error                   // why a NAR could not be given
 }
@@ -60,10 +65,10 @@ func makeOffer(ctx context.Context, infos []nix.PathInfo, objects Objects) (*off
 	mux.HandleFunc("GET "+root+"/nix-cache-info", func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "StoreDir: "+nix.StoreDir+"\nWantMassQuery: 1\n")
 	})
-	mux.HandleFunc("GET "+root+"/{file}", o.narInfo)
-	mux.HandleFunc("GET "+root+"/nar/{file}", o.nar)
+	mux.HandleFunc("GET "+root+"/{file}", o.gives(".narinfo", o.narInfo))
+	mux.HandleFunc("GET "+root+"/nar/{file}", o.gives(".nar", o.nar))
 	o.server = &http.Server{
-		Handler:     o.counted(mux),
+		Handler:     mux,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    log.New(io.Discard, "", 0),
 	}
@@ -77,50 +82,34 @@ func makeOffer(ctx context.Context, infos []nix.PathInfo, objects Objects) (*off
 // close ends the offer. When it returns, no NAR is being read. It returns the
 // objects that were taken and, if there is one, the reason why one was not given.
 func (o *offer) close() ([]nix.PathInfo, error) {
-	o.mu.Lock()
-	o.over = true
-	o.mu.Unlock()
 	o.stop()
 	o.server.Close()
 	<-o.stopped
-	o.active.Wait()
-	var taken []nix.PathInfo
-	for _, info := range o.taken {
-		taken = append(taken, info)
-	}
-	return unique(taken), o.broken
+	o.serving.Lock()
+	defer o.serving.Unlock()
+	o.over = true
+	return unique(slices.Collect(maps.Values(o.taken))), o.broken
 }
 
-// counted makes close wait for the requests under way.
-func (o *offer) counted(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		o.mu.Lock()
-		if o.over {
-			o.mu.Unlock()
+// gives is the handler of files that store objects have. close waits for it.
+func (o *offer) gives(suffix string, give func(http.ResponseWriter, *http.Request, nix.PathInfo)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		o.serving.RLock()
+		defer o.serving.RUnlock()
+		digest, ok := strings.CutSuffix(r.PathValue("file"), suffix)
+		info, known := o.infos[digest]
+		if !ok || !known || o.over {
+			http.NotFound(w, r)
 			return
 		}
-		o.active.Add(1)
-		o.mu.Unlock()
-		defer o.active.Done()
-		h.ServeHTTP(w, r)
-	})
-}
-
-func (o *offer) info(r *http.Request, suffix string) (nix.PathInfo, bool) {
-	digest, ok := strings.CutSuffix(r.PathValue("file"), suffix)
-	info, known := o.infos[digest]
-	return info, ok && known
-}
-
-func (o *offer) narInfo(w http.ResponseWriter, r *http.Request) {
-	info, ok := o.info(r, ".narinfo")
-	if !ok {
-		http.NotFound(w, r)
-		return
+		give(w, r, info)
 	}
+}
+
+func (o *offer) narInfo(w http.ResponseWriter, r *http.Request, info nix.PathInfo) {
 	text, err := nix.NARInfo{PathInfo: info, URL: "nar/" + info.Path.Digest() + ".nar", Compression: "none"}.MarshalText()
 	if err != nil {
-		o.fail(named(info, err))
+		o.fail(r, named(info, err))
 		http.NotFound(w, r)
 		return
 	}
@@ -128,12 +117,7 @@ func (o *offer) narInfo(w http.ResponseWriter, r *http.Request) {
 	w.Write(text)
 }
 
-func (o *offer) nar(w http.ResponseWriter, r *http.Request) {
-	info, ok := o.info(r, ".nar")
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
+func (o *offer) nar(w http.ResponseWriter, r *http.Request, info nix.PathInfo) {
 	w.Header().Set("Content-Type", "application/x-nix-nar")
 	w.Header().Set("Content-Length", strconv.FormatInt(info.NarSize, 10))
 	if r.Method == http.MethodHead {
@@ -141,14 +125,14 @@ func (o *offer) nar(w http.ResponseWriter, r *http.Request) {
 	}
 	src, err := openNAR(r.Context(), o.objects, info)
 	if err != nil {
-		o.failUnlessOver(r, err)
+		o.fail(r, err)
 		w.Header().Del("Content-Length")
 		http.NotFound(w, r) // which Nix does not try again
 		return
 	}
 	defer src.Close()
 	if _, err := io.Copy(w, src); err != nil {
-		o.failUnlessOver(r, src.broken())
+		o.fail(r, src.broken())
 		panic(http.ErrAbortHandler)
 	}
 	o.mu.Lock()
@@ -156,45 +140,44 @@ func (o *offer) nar(w http.ResponseWriter, r *http.Request) {
 	o.taken[info.Path.Digest()] = info
 }
 
-// failUnlessOver takes note of an error that is not just Nix having hung up.
-func (o *offer) failUnlessOver(r *http.Request, err error) {
-	if r.Context().Err() == nil {
-		o.fail(err)
-	}
-}
-
-func (o *offer) fail(err error) {
+// fail takes note of an error that is not just Nix having hung up.
+func (o *offer) fail(r *http.Request, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.broken == nil {
+	if o.broken == nil && r.Context().Err() == nil {
 		o.broken = err
 	}
 }
 
 // nixCopy runs nix copy from an offer of infos, with further arguments, and
-// returns what Nix took. Nix keeps what it writes besides in dir.
-func nixCopy(ctx context.Context, dir string, infos []nix.PathInfo, objects Objects, c command) ([]nix.PathInfo, error) {
+// returns what Nix took. What Nix keeps besides is in a folder below dir meanwhile.
+func nixCopy(ctx context.Context, dir string, infos []nix.PathInfo, objects Objects, c run.Command) ([]nix.PathInfo, error) {
+	dir, err := os.MkdirTemp(dir, "nix-copy-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
 	o, err := makeOffer(ctx, infos, objects)
 	if err != nil {
 		return nil, err
 	}
-	c.name = "nix"
-	c.args = append([]string{
+	c.Name = "nix"
+	c.Args = append([]string{
 		"--extra-experimental-features", "nix-command", "copy", "--no-recursive",
 		"--no-check-sigs", // all infos were trusted before, some without a signature: built here, or content-addressed
 		"--from", o.url,
-	}, c.args...)
+	}, c.Args...)
 	for _, info := range infos {
-		c.args = append(c.args, info.Path.String())
+		c.Args = append(c.Args, info.Path.String())
 	}
-	c.env = append(c.env,
-		"TMPDIR="+dir,
-		"XDG_CACHE_HOME="+filepath.Join(dir, "cache"), // Nix remembers what an address had, and this one will be another's
-	)
+	c.Env = []string{
+		"TMPDIR=" + dir,
+		"XDG_CACHE_HOME=" + filepath.Join(dir, "cache"), // Nix remembers what an address had, and this one will be another's
+	}
 	for _, name := range []string{"no_proxy", "NO_PROXY"} {
-		c.env = append(c.env, name+"="+withLoopback(name))
+		c.Env = append(c.Env, name+"="+strings.TrimPrefix(os.Getenv(name)+",127.0.0.1", ","))
 	}
-	err = c.run(ctx)
+	err = execute(ctx, c)
 	taken, broken := o.close()
 	if err != nil && broken != nil && !errors.Is(err, ctx.Err()) {
 		err = broken

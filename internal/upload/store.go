@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/run"
 )
 
 // Store is a store that Nix itself can write to: s3://, ssh-ng://, file://,
@@ -57,25 +57,10 @@ func (s Store) Push(ctx context.Context, infos []nix.PathInfo, objects Objects) 
 	}
 	needed := withReferences(chosen, infos)
 	report := Report{Upstream: len(chosen) + others - len(needed)}
-	dir, err := os.MkdirTemp(s.Dir, "nix-copy-*")
-	if err != nil {
-		return report, err
-	}
-	defer os.RemoveAll(dir)
-	taken, err := nixCopy(ctx, dir, needed, objects, command{args: []string{"--to", s.URL}, limit: s.Limit})
+	taken, err := nixCopy(ctx, s.Dir, needed, objects, run.Command{Args: []string{"--to", s.URL}, Limit: s.Limit})
 	report.Pushed, report.Bytes = len(taken), size(taken)
 	if err == nil {
 		report.Present = len(needed) - len(taken)
 	}
 	return report, err
-}
-
-// withLoopback returns a variable of the environment that lists hosts to reach
-// without a proxy, with our own machine.
-func withLoopback(name string) string {
-	const own = "127.0.0.1"
-	if value := os.Getenv(name); value != "" {
-		return value + "," + own
-	}
-	return own
 }

@@ -35,29 +35,24 @@ func (c *checked) Read(p []byte) (int, error) {
 		return 0, c.err
 	}
 	n, err := c.src.Read(p)
-	if int64(n) > c.left {
-		return 0, c.fail(fmt.Errorf("NAR is longer than %d bytes", c.info.NarSize))
-	}
 	c.sum.Write(p[:n])
 	c.left -= int64(n)
-	switch {
-	case err != nil && err != io.EOF:
-		return 0, c.fail(err)
-	case err == nil && c.left > 0:
+	if err == nil && c.left > 0 {
 		return n, nil
+	}
+	if err == nil && c.left == 0 {
+		var more int
+		more, err = io.ReadFull(c.src, make([]byte, 1))
+		c.left -= int64(more)
+	}
+	switch got := nix.Hash(c.sum.Sum(nil)); {
+	case c.left < 0:
+		return 0, c.fail(fmt.Errorf("NAR is longer than %d bytes", c.info.NarSize))
+	case err != io.EOF:
+		return 0, c.fail(err)
 	case c.left > 0:
 		return 0, c.fail(fmt.Errorf("NAR ends after %d of %d bytes: %w", c.info.NarSize-c.left, c.info.NarSize, io.ErrUnexpectedEOF))
-	}
-	if err == nil {
-		var more [1]byte
-		switch extra, err := io.ReadFull(c.src, more[:]); {
-		case extra > 0:
-			return 0, c.fail(fmt.Errorf("NAR is longer than %d bytes", c.info.NarSize))
-		case err != io.EOF:
-			return 0, c.fail(err)
-		}
-	}
-	if got := nix.Hash(c.sum.Sum(nil)); got != c.info.NarHash {
+	case got != c.info.NarHash:
 		return 0, c.fail(fmt.Errorf("NAR hash is %s (want %s)", got, c.info.NarHash))
 	}
 	c.err = io.EOF

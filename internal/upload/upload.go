@@ -56,12 +56,9 @@ func (n *NotPushed) Error() string { return "nothing pushed: " + n.Reason }
 // Nix's own clients, the name of the key decides.
 func foreign(infos []nix.PathInfo, upstream []string) (chosen []nix.PathInfo, others int) {
 	all := unique(infos)
-	for _, info := range all {
-		signed := slices.ContainsFunc(info.Sigs, func(s nix.Signature) bool { return slices.Contains(upstream, s.Name) })
-		if !signed {
-			chosen = append(chosen, info)
-		}
-	}
+	chosen = slices.DeleteFunc(slices.Clone(all), func(info nix.PathInfo) bool {
+		return slices.ContainsFunc(info.Sigs, func(s nix.Signature) bool { return slices.Contains(upstream, s.Name) })
+	})
 	return chosen, len(all) - len(chosen)
 }
 
