@@ -97,7 +97,7 @@ func summarise(w io.Writer, results []cycle.Result) error {
 		var images, digest []string
 		for _, p := range r.Published {
 			images = append(images, "`"+p.Image+"`")
-			digest = []string{"`" + p.Digest + "`"}
+			digest = []string{"`" + p.Digest.String() + "`"}
 		}
 		cells := []string{r.Channel, "`" + dash(short(r.Rev)) + "`", what, strings.Join(images, "<br>"), strings.Join(digest, ""), moved, took}
 		for i, c := range cells {

@@ -54,19 +54,20 @@ func (a *app) build(ctx context.Context, o buildOptions) error {
 	if err := checkRev(o.rev); err != nil {
 		return err
 	}
+	var system config.System
 	f, err := a.open(func(c config.Config) error {
 		ch, err := findChannel(c, o.channel)
-		if err != nil {
-			return err
+		if err == nil {
+			system, err = findSystem(c, ch, o.system)
 		}
-		return checkSystem(c, ch, o.system)
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	defer f.Store.Close()
 	a.doing = "building " + job(o.channel, o.rev) + " for " + o.system
-	part, err := f.BuildPart(ctx, o.channel, o.rev, o.system)
+	part, err := f.BuildPart(ctx, o.channel, o.rev, system)
 	if err != nil {
 		return asUsage(jobError{job(o.channel, o.rev), err})
 	}
@@ -153,7 +154,7 @@ func readParts(files []string) ([][]cycle.Part, error) {
 		if err := json.Unmarshal(data, &part); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		if part.Channel == "" || part.Rev.IsZero() || part.System == "" {
+		if part.Channel == "" || part.Rev.IsZero() || part.System == (config.System{}) {
 			return nil, fmt.Errorf("%s: want the output of factory build --output json", file)
 		}
 		i := slices.IndexFunc(commits, func(c []cycle.Part) bool {

@@ -111,8 +111,8 @@ func judge(check, detail string, err error, advice string) finding {
 }
 
 func examineImage(c config.Config) finding {
-	digest, err := recipe.Digest(c.Image, recipe.Settings{})
-	return judge("image folder", c.Image+" "+digest[:min(len(digest), 19)], err, "image: in the configuration names a folder with image.nix, rootfs and bin")
+	id, err := recipe.Identify(c.Image, recipe.Settings{})
+	return judge("image folder", c.Image+" "+brief(string(id)), err, "image: in the configuration names a folder with image.nix, rootfs and bin")
 }
 
 // examineNix looks for Nix, and tries how it evaluates.

@@ -50,16 +50,16 @@ func findChannel(c config.Config, name string) (config.Channel, error) {
 	return config.Channel{}, usageError{fmt.Errorf("no channel %q in the configuration: %s", name, unlike(name, channelNames(c)))}
 }
 
-// checkSystem checks the system that a flag names.
-func checkSystem(c config.Config, ch config.Channel, name string) error {
+// findSystem returns the system of a channel that a flag names.
+func findSystem(c config.Config, ch config.Channel, name string) (config.System, error) {
 	var names []string
 	for _, s := range c.SystemsOf(ch) {
 		if s.Nix == name {
-			return nil
+			return s, nil
 		}
 		names = append(names, s.Nix)
 	}
-	return usageError{fmt.Errorf("%s has no system %q: %s", ch.Name, name, unlike(name, names))}
+	return config.System{}, usageError{fmt.Errorf("%s has no system %q: %s", ch.Name, name, unlike(name, names))}
 }
 
 // listen opens the address that a flag names. What can never be listened on is

@@ -11,7 +11,9 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
@@ -20,30 +22,30 @@ type inspectOptions struct{ output }
 // inspection is the JSON form of the result.
 type inspection struct {
 	Image     string             `json:"image"`
-	Digest    string             `json:"digest"`
+	Digest    v1.Hash            `json:"digest"`
 	Channel   string             `json:"channel"`
 	Rev       string             `json:"rev"`
 	Created   string             `json:"created"`
 	Sha256    string             `json:"sha256"`
 	NarHash   string             `json:"narHash"`
 	StorePath string             `json:"storePath"`
-	Recipe    string             `json:"recipe"`
+	Recipe    recipe.ID          `json:"recipe"`
 	Systems   []systemInspection `json:"systems"`
 }
 
 type systemInspection struct {
 	System string            `json:"system"`
-	Digest string            `json:"digest"`
+	Digest v1.Hash           `json:"digest"`
 	Layers []layerInspection `json:"layers"`
 	Tools  []image.ToolFact  `json:"tools"`
 	Size   int64             `json:"size"`
 }
 
 type layerInspection struct {
-	Digest string   `json:"digest"`
-	Size   int64    `json:"size"`
-	Key    string   `json:"key"`
-	Paths  []string `json:"paths"`
+	Digest v1.Hash    `json:"digest"`
+	Size   int64      `json:"size"`
+	Key    layers.Key `json:"key"`
+	Paths  []string   `json:"paths"`
 }
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -171,13 +173,13 @@ func facts(ref string, of interface{ Digest() (v1.Hash, error) }, said map[strin
 	}
 	result := inspection{
 		Image:   ref,
-		Digest:  digest.String(),
+		Digest:  digest,
 		Channel: said[image.ChannelLabel],
 		Rev:     said[image.RevisionLabel],
 		Created: said[image.CreatedLabel],
 		Sha256:  said[image.Sha256Label],
 		NarHash: said[image.NarHashLabel],
-		Recipe:  said[image.RecipeLabel],
+		Recipe:  recipe.ID(said[image.RecipeLabel]),
 		Systems: []systemInspection{},
 	}
 	hash, err := nix.ParseHash(result.NarHash)
@@ -199,27 +201,27 @@ func inspectImage(img v1.Image) (systemInspection, error) {
 		return systemInspection{}, err
 	}
 	labels := opened.Config.Config.Labels
-	s := systemInspection{System: labels[image.SystemLabel], Digest: digest.String(), Layers: []layerInspection{}}
+	s := systemInspection{System: labels[image.SystemLabel], Digest: digest, Layers: []layerInspection{}}
 	if s.Tools, err = image.Tools(labels); err != nil {
 		return s, err
 	}
 	for _, l := range image.Described(opened.Manifest) {
 		s.Size += l.Size
-		s.Layers = append(s.Layers, layerInspection{Digest: l.Digest.String(), Size: l.Size, Key: l.Key, Paths: l.Paths})
+		s.Layers = append(s.Layers, layerInspection{Digest: l.Digest, Size: l.Size, Key: l.Key, Paths: l.Paths})
 	}
 	return s, nil
 }
 
 func (a *app) inspectTable(r inspection) error {
 	rows := [][]string{
-		{"image", r.Image}, {"digest", r.Digest}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
-		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"flake", "github:NixOS/nixpkgs/" + r.Rev}, {"recipe", r.Recipe},
+		{"image", r.Image}, {"digest", r.Digest.String()}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
+		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"flake", "github:NixOS/nixpkgs/" + r.Rev}, {"recipe", string(r.Recipe)},
 	}
 	if err := a.facts(rows); err != nil {
 		return err
 	}
 	for _, s := range r.Systems {
-		digest := s.Digest
+		digest := s.Digest.String()
 		if a.screen(a.stdout) != nil {
 			digest = brief(digest)
 		}

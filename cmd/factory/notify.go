@@ -46,7 +46,7 @@ func tell(ctx context.Context, f *cycle.Factory, hooks *notify.Webhooks, results
 		}
 		e := notify.Event{Event: notify.Published, Channel: r.Channel, Rev: r.Rev.String(), Reason: string(r.Reason), Images: []notify.Image{}, Time: time.Now().UTC()}
 		for _, p := range r.Published {
-			e.Images = append(e.Images, notify.Image{Image: p.Image, Digest: p.Digest})
+			e.Images = append(e.Images, notify.Image{Image: p.Image, Digest: p.Digest.String()})
 		}
 		switch {
 		case r.Err != nil:

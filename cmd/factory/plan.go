@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/plan"
@@ -73,7 +74,7 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 			if j.Err != nil {
 				reason = "failed"
 			}
-			rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, strings.Join(j.Systems, " "), dash(strings.Join(j.Tags, " ")), strings.Join(j.Images, " ")})
+			rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, systemNames(j.Systems), dash(strings.Join(j.Tags, " ")), strings.Join(j.Images, " ")})
 		}
 		if a.screen(a.stdout) != nil {
 			for i := range rows { // they are told by channel and commit, and too long
@@ -94,6 +95,14 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	return a.reported(failures)
 }
 
+func systemNames(systems []config.System) string {
+	names := make([]string, len(systems))
+	for i, s := range systems {
+		names[i] = s.String()
+	}
+	return strings.Join(names, " ")
+}
+
 // maxMatrix is how many jobs GitHub makes of a matrix.
 const maxMatrix = 256
 
@@ -104,9 +113,9 @@ type matrix struct {
 }
 
 type matrixEntry struct {
-	Channel string  `json:"channel"`
-	Rev     git.Rev `json:"rev"`
-	System  string  `json:"system"`
+	Channel string        `json:"channel"`
+	Rev     git.Rev       `json:"rev"`
+	System  config.System `json:"system"`
 }
 
 func writeMatrix(w io.Writer, jobs []plan.Job) error {

@@ -140,7 +140,7 @@ func (a *app) resultTable(ctx context.Context, results []cycle.Result) error {
 			rows = append(rows, []string{r.Channel, short(r.Rev), what})
 		}
 		for _, p := range r.Published {
-			rows = append(rows, []string{r.Channel, short(r.Rev), what, p.Image, p.Digest})
+			rows = append(rows, []string{r.Channel, short(r.Rev), what, p.Image, p.Digest.String()})
 		}
 	}
 	return a.table(rows)

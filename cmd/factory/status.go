@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
@@ -31,7 +32,7 @@ type channelStatus struct {
 type publishedStatus struct {
 	Rev    git.Rev   `json:"rev"`
 	Image  string    `json:"image"`
-	Digest string    `json:"digest"`
+	Digest v1.Hash   `json:"digest"`
 	Time   time.Time `json:"time"`
 }
 

@@ -204,12 +204,12 @@ func (r root) against(below []image.Layer, env []string) []error {
 
 // keys are the keys that a layer with these objects may have: that of a
 // layer of its own, or of one in which they share their content.
-func keys(media types.MediaType, objects []nix.PathInfo) []string {
+func keys(media types.MediaType, objects []nix.PathInfo) []layers.Key {
 	encoding := layers.Gzip
 	if media == types.OCILayerZStd {
 		encoding = layers.Zstd
 	}
-	return []string{layers.Key(encoding, objects), layers.LinkedKey(encoding, objects)}
+	return []layers.Key{layers.KeyOf(encoding, objects), layers.LinkedKeyOf(encoding, objects)}
 }
 
 func sortedNames[V any](m map[string]V) []string {

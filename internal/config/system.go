@@ -29,3 +29,15 @@ func ParseSystem(s string) (System, error) {
 
 // String is the name that Nix gives the system.
 func (s System) String() string { return s.Nix }
+
+// MarshalText returns the name that Nix gives the system, nothing for none.
+func (s System) MarshalText() ([]byte, error) { return []byte(s.Nix), nil }
+
+// UnmarshalText accepts the name that Nix gives a system; an empty text is none.
+func (s *System) UnmarshalText(text []byte) (err error) {
+	*s = System{}
+	if len(text) > 0 {
+		*s, err = ParseSystem(string(text))
+	}
+	return err
+}

@@ -68,8 +68,8 @@ func TestWhatIsBelowATagIsLost(t *testing.T) {
 
 	checkRepaired := func(what, got string) {
 		t.Helper()
-		if n := w.lost(first.Rev.String()); n > 0 || got != first.Published[0].Digest || w.tag(0, release, "latest") != got {
-			t.Errorf("%s lost: %d parts are missing afterwards, published %s, want none and %s", what, n, got, first.Published[0].Digest)
+		if n := w.lost(first.Rev.String()); n > 0 || got != first.Published[0].Digest.String() || w.tag(0, release, "latest") != got {
+			t.Errorf("%s lost: %d parts are missing afterwards, published %s, want none and %s", what, n, got, first.Published[0].Digest.String())
 		}
 	}
 	for _, tt := range []struct {
@@ -84,28 +84,28 @@ func TestWhatIsBelowATagIsLost(t *testing.T) {
 		w.removed(host, tt.kind, tt.digest)
 		w.expect(release + ": none (up to date)") // half a day later
 		results := w.expect(release + ": rebuild (incomplete in registry)")
-		checkRepaired(tt.what, results[0].Published[0].Digest)
+		checkRepaired(tt.what, results[0].Published[0].Digest.String())
 		contains(t, "the log", w.log.text(), "the image cannot be pulled")
 	}
 
 	w.removed(host, "blobs", layer)
 	w.loseState()
 	results := w.expect(release + ": rebuild (incomplete in registry)")
-	checkRepaired("layer and state", results[0].Published[0].Digest)
+	checkRepaired("layer and state", results[0].Published[0].Digest.String())
 
 	w.removed(host, "blobs", layer)
 	result := w.rebuild(release, "")
 	if result.Err != nil {
 		t.Fatal(result.Err)
 	}
-	checkRepaired("layer, and rebuilt by hand,", result.Published[0].Digest)
+	checkRepaired("layer, and rebuilt by hand,", result.Published[0].Digest.String())
 	w.forgiven(release)
 
 	// No cycle looks at commits that the channel has left; by hand they are repaired.
 	w.setHead(release, "release-leaf")
 	w.expect(release + ": build (new commit)")
 	w.removed(host, "manifests", child)
-	if result := w.rebuild(release, first.Rev.String()); result.Err != nil || w.lost(first.Rev.String()) > 0 || w.tag(0, release, first.Rev.String()) != first.Published[0].Digest {
+	if result := w.rebuild(release, first.Rev.String()); result.Err != nil || w.lost(first.Rev.String()) > 0 || w.tag(0, release, first.Rev.String()) != first.Published[0].Digest.String() {
 		t.Errorf("an outdated commit, rebuilt by hand: %+v, %d parts are missing", result, w.lost(first.Rev.String()))
 	}
 }
@@ -153,7 +153,7 @@ func TestTagMovesBetweenQuestions(t *testing.T) {
 	older := w.setHead(release, "shared")
 	w.expect(release + ": build (new commit)")
 	head := w.setHead(release, "release-doc")
-	want := w.expect(release + ": build (new commit)")[0].Published[0].Digest
+	want := w.expect(release + ": build (new commit)")[0].Published[0].Digest.String()
 	w.retag(release, "latest", older)
 	moved := false
 	w.wire.fails(func(r *http.Request) (*http.Response, error) {
@@ -177,9 +177,9 @@ func TestNoTagMovesToWhatIsLost(t *testing.T) {
 	host := registrytest.Start(t, registrytest.Options{})
 	w := newWorld(t, settings{publish: []string{host + "/org"}, channels: onlyRelease})
 	older := w.setHead(release, "shared")
-	before := w.expect(release + ": build (new commit)")[0].Published[0].Digest
+	before := w.expect(release + ": build (new commit)")[0].Published[0].Digest.String()
 	head := w.setHead(release, "release-doc")
-	want := w.expect(release + ": build (new commit)")[0].Published[0].Digest
+	want := w.expect(release + ": build (new commit)")[0].Published[0].Digest.String()
 	w.retag(release, "latest", older)
 	w.removed(host, "blobs", w.topmost(release))
 	results := w.expect(release + ": failed")
@@ -235,7 +235,7 @@ func TestPreflight(t *testing.T) {
 	}
 	f := w.open()
 	defer f.Store.Close()
-	if _, err := f.BuildPart(t.Context(), release, "", foreign); err == nil || !strings.Contains(err.Error(), "403") || errors.Is(err, context.Canceled) {
+	if _, err := f.BuildPart(t.Context(), release, "", w.system(foreign)); err == nil || !strings.Contains(err.Error(), "403") || errors.Is(err, context.Canceled) {
 		t.Errorf("BuildPart: %v, want the registry's answer", err)
 	}
 	if n := len(w.asked()["archive"]); n > 0 {

@@ -29,10 +29,11 @@ func (f *Factory) subject(ch config.Channel) (subject, error) {
 }
 
 // Recipe returns the recipe that a channel's images are made by.
-func (f *Factory) Recipe(ch config.Channel) (string, error) {
-	return recipe.Digest(f.Config.Image, recipe.Settings{
-		Systems:     systemNames(f.Config.SystemsOf(ch)),
-		Optional:    systemNames(ch.Optional),
+func (f *Factory) Recipe(ch config.Channel) (recipe.ID, error) {
+	return recipe.Identify(f.Config.Image, recipe.Settings{
+		Systems:  f.Config.SystemsOf(ch),
+		Optional: append([]config.System{}, ch.Optional...), // [] in JSON, where there are none
+
 		SourceNames: f.Config.Source.Names,
 		Labels:      f.Config.Labels,
 		Repository:  f.Config.Upstream.Repository,
@@ -56,14 +57,6 @@ func (f *Factory) keys() []string {
 }
 
 func (f *Factory) encoding() layers.Encoding { return layers.Encoding(f.Config.Compression) }
-
-func systemNames(systems []config.System) []string {
-	names := make([]string, len(systems))
-	for i, s := range systems {
-		names[i] = s.Nix
-	}
-	return names
-}
 
 // UnknownChannelError names a channel that the configuration does not have.
 type UnknownChannelError struct {

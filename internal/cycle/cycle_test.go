@@ -16,12 +16,12 @@ func TestCycle(t *testing.T) {
 	for i, channel := range []string{release, unstable} {
 		rev := w.upstream.Head(channel)
 		want := w.config.Publish[0].To + "/nixpkgs-" + channel + ":" + rev
-		if p := first[i].Published; first[i].Rev.String() != rev || len(p) != 1 || p[0].Image != want || p[0].Digest != w.tag(0, channel, rev) {
+		if p := first[i].Published; first[i].Rev.String() != rev || len(p) != 1 || p[0].Image != want || p[0].Digest.String() != w.tag(0, channel, rev) {
 			t.Errorf("%s: published %v of %s, want %s with the digest %s", channel, p, first[i].Rev.String(), want, w.tag(0, channel, rev))
 		}
 	}
-	if latest := w.tag(0, release, "latest"); latest != first[0].Published[0].Digest {
-		t.Errorf("latest is %s, want %s", latest, first[0].Published[0].Digest)
+	if latest := w.tag(0, release, "latest"); latest != first[0].Published[0].Digest.String() {
+		t.Errorf("latest is %s, want %s", latest, first[0].Published[0].Digest.String())
 	}
 	w.tidy()
 
@@ -51,11 +51,11 @@ func TestCycle(t *testing.T) {
 	if s := moved[0].Stats; s.ReusedLayers != s.Layers-3 {
 		t.Errorf("%d of %d layers found in the registry, want all but 3", s.ReusedLayers, s.Layers)
 	}
-	if latest := w.tag(0, release, "latest"); latest != moved[0].Published[0].Digest || latest != w.tag(0, release, rev) {
-		t.Errorf("latest is %s, want %s", latest, moved[0].Published[0].Digest)
+	if latest := w.tag(0, release, "latest"); latest != moved[0].Published[0].Digest.String() || latest != w.tag(0, release, rev) {
+		t.Errorf("latest is %s, want %s", latest, moved[0].Published[0].Digest.String())
 	}
-	if old := w.tag(0, release, w.fixture.Commit("release-doc").Rev); old != first[0].Published[0].Digest {
-		t.Errorf("the tag of the commit before is %q, want %s", old, first[0].Published[0].Digest)
+	if old := w.tag(0, release, w.fixture.Commit("release-doc").Rev); old != first[0].Published[0].Digest.String() {
+		t.Errorf("the tag of the commit before is %q, want %s", old, first[0].Published[0].Digest.String())
 	}
 	w.tidy()
 }
@@ -78,8 +78,8 @@ func TestLostStateRebuildsNothing(t *testing.T) {
 	defer f.Store.Close()
 	for i, channel := range []string{release, unstable} {
 		p, err := f.Store.Publication(channel, first[i].Published[0].Image)
-		if err != nil || p == nil || p.Digest != first[i].Published[0].Digest {
-			t.Errorf("%s: on record is %+v, %v, want the digest %s", channel, p, err, first[i].Published[0].Digest)
+		if err != nil || p == nil || p.Digest.String() != first[i].Published[0].Digest.String() {
+			t.Errorf("%s: on record is %+v, %v, want the digest %s", channel, p, err, first[i].Published[0].Digest.String())
 		}
 	}
 }

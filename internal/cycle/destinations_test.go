@@ -31,18 +31,18 @@ func TestSeveralDestinations(t *testing.T) {
 	var want []string
 	for i, p := range first[0].Published {
 		want = append(want, w.tag(i, release, rev), w.tag(i, release, "latest"))
-		if p.Digest != first[0].Published[0].Digest {
-			t.Errorf("%s has %s, want one digest everywhere: %s", p.Image, p.Digest, first[0].Published[0].Digest)
+		if p.Digest.String() != first[0].Published[0].Digest.String() {
+			t.Errorf("%s has %s, want one digest everywhere: %s", p.Image, p.Digest, first[0].Published[0].Digest.String())
 		}
 	}
 	for _, digest := range want {
-		if digest != first[0].Published[0].Digest {
-			t.Errorf("tags are %v, want all %s", want, first[0].Published[0].Digest)
+		if digest != first[0].Published[0].Digest.String() {
+			t.Errorf("tags are %v, want all %s", want, first[0].Published[0].Digest.String())
 		}
 	}
 
 	t.Log("the image is deleted from the registry")
-	w.delete(host, release, first[0].Published[0].Digest)
+	w.delete(host, release, first[0].Published[0].Digest.String())
 	w.mark()
 	w.expect(release + ": build (missing in registry)")
 	if n := len(w.asked()["nar"]); n > 0 {
@@ -50,8 +50,8 @@ func TestSeveralDestinations(t *testing.T) {
 	}
 	for i := range w.config.Publish {
 		for _, tag := range []string{rev, "latest"} {
-			if got := w.tag(i, release, tag); got != first[0].Published[0].Digest {
-				t.Errorf("%s: %s is %q, want %s", w.config.Publish[i].To, tag, got, first[0].Published[0].Digest)
+			if got := w.tag(i, release, tag); got != first[0].Published[0].Digest.String() {
+				t.Errorf("%s: %s is %q, want %s", w.config.Publish[i].To, tag, got, first[0].Published[0].Digest.String())
 			}
 		}
 	}

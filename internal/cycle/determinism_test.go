@@ -56,7 +56,7 @@ func TestSameDigestEverywhere(t *testing.T) {
 				w.setHead(release, "release-doc")
 			}
 			result := w.runAs(way.user, way.umask, env)
-			digests[i] = result.Published[0].Digest
+			digests[i] = result.Published[0].Digest.String()
 			if used := result.Rev.String() != w.fixture.Commit("release-doc").Rev; used {
 				t.Errorf("%s: made %s, want %s", way.name, result.Rev.String(), w.fixture.Commit("release-doc").Rev)
 			}
@@ -186,8 +186,8 @@ func TestReusedLayersGiveTheSameImage(t *testing.T) {
 		fresh := newWorld(t, settings{channels: onlyRelease})
 		fresh.setHead(release, change)
 		want := fresh.expect(release + ": build (new commit)")
-		if want[0].Rev.String() != rev || got[0].Published[0].Digest != want[0].Published[0].Digest {
-			t.Errorf("%s: with reused layers %s, from nothing %s", change, got[0].Published[0].Digest, want[0].Published[0].Digest)
+		if want[0].Rev.String() != rev || got[0].Published[0].Digest.String() != want[0].Published[0].Digest.String() {
+			t.Errorf("%s: with reused layers %s, from nothing %s", change, got[0].Published[0].Digest.String(), want[0].Published[0].Digest.String())
 		}
 		if got[0].Stats.ReusedLayers == 0 || want[0].Stats.ReusedLayers > 0 {
 			t.Errorf("%s: %d layers reused on the way, %d from nothing", change, got[0].Stats.ReusedLayers, want[0].Stats.ReusedLayers)

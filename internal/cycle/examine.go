@@ -5,10 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
 // recheck is how long what is below the image of a head counts as there without
@@ -44,7 +40,7 @@ func (f *Factory) examine(ctx context.Context, r revision, t target) target {
 // lookBelow asks for all that the image consists of. An image that is kept for
 // its tag's sake cannot be made again: the recipe is another one by now.
 func (f *Factory) lookBelow(ctx context.Context, t target) target {
-	lost, err := missing(ctx, t)
+	lost, err := t.repo.Missing(ctx, t.state.Digest)
 	switch {
 	case err != nil:
 		t.state.Err = fmt.Errorf("%s: %w", t.ref, err)
@@ -59,34 +55,23 @@ func (f *Factory) lookBelow(ctx context.Context, t target) target {
 	return t
 }
 
-// missing asks for all that an image consists of.
-func missing(ctx context.Context, t target) ([]v1.Hash, error) {
-	digest, err := v1.NewHash(t.state.Digest)
-	if err != nil {
-		return nil, err
-	}
-	return t.repo.Missing(ctx, digest)
-}
-
 // arrived tells whether a system that the image was made without may be had
 // now. What its image waits for is on record and costs a question; where it is
 // not, the image is made again to find out, a day after it was first seen.
 func (f *Factory) arrived(ctx context.Context, r revision, t target) bool {
 	for _, system := range r.channel.Optional {
-		if slices.Contains(t.systems, system.Nix) {
+		if slices.Contains(t.systems, system) {
 			continue
 		}
-		base, known := t.lacks[system.Nix]
+		path, known := t.lacks[system]
 		if !known {
 			if t.recorded != nil && t.recorded.Digest == t.state.Digest && f.Now().Sub(t.recorded.Time) >= recheck {
 				return true
 			}
 			continue
 		}
-		if path, err := nix.ParseStorePathBase(base); err == nil {
-			if _, err := f.Cache.Info(ctx, path); err == nil {
-				return true
-			}
+		if _, err := f.Cache.Info(ctx, path.StorePath); err == nil {
+			return true
 		}
 	}
 	return false

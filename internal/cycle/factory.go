@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
@@ -87,8 +89,8 @@ type Result struct {
 
 // Published is an image in a registry.
 type Published struct {
-	Image  string `json:"image"`
-	Digest string `json:"digest"`
+	Image  string  `json:"image"`
+	Digest v1.Hash `json:"digest"`
 }
 
 // Stats say what a build moved and how long it took.

@@ -33,8 +33,8 @@ func (w *world) failsAlone(t testing.TB, want ...string) {
 			t.Errorf("the tag %s is %s, want none", tag, got)
 		}
 	}
-	if got := w.tag(0, unstable, w.upstream.Head(unstable)); got != results[1].Published[0].Digest {
-		t.Errorf("the other channel's tag is %q, want %s", got, results[1].Published[0].Digest)
+	if got := w.tag(0, unstable, w.upstream.Head(unstable)); got != results[1].Published[0].Digest.String() {
+		t.Errorf("the other channel's tag is %q, want %s", got, results[1].Published[0].Digest.String())
 	}
 	w.tidy()
 }
@@ -188,14 +188,14 @@ func TestHeadMovesDuringTheBuild(t *testing.T) {
 	})
 	results := w.expect(release + ": build (new commit)")
 	remove()
-	if results[0].Rev.String() != old || w.tag(0, release, old) != results[0].Published[0].Digest {
+	if results[0].Rev.String() != old || w.tag(0, release, old) != results[0].Published[0].Digest.String() {
 		t.Errorf("published %+v, want the image of %s", results[0], old)
 	}
 	if got := w.tag(0, release, "latest"); got != "" {
 		t.Errorf("latest moved to %s, which was not the head any more", got)
 	}
 	results = w.expect(release + ": build (new commit)")
-	if results[0].Rev.String() == old || w.tag(0, release, "latest") != results[0].Published[0].Digest {
+	if results[0].Rev.String() == old || w.tag(0, release, "latest") != results[0].Published[0].Digest.String() {
 		t.Errorf("the next cycle published %+v, latest is %s", results[0], w.tag(0, release, "latest"))
 	}
 }

@@ -7,13 +7,14 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/plan"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
 // subject is a channel and what it takes to publish it that depends on no commit.
 type subject struct {
 	channel      config.Channel
-	recipe       string
+	recipe       recipe.ID
 	repositories []registry.Repository // one in each destination
 }
 

@@ -60,9 +60,9 @@ func TestTagsThatCannotBeMoved(t *testing.T) {
 	t.Log("the head moves: its image is published, and latest stays")
 	head := w.setHead(release, "release-leaf")
 	moved := w.expect(release + ": build (new commit)")[0]
-	if got := w.tag(0, release, head); got != moved.Published[0].Digest || w.tag(0, release, "latest") != first.Published[0].Digest || told() != 2 {
+	if got := w.tag(0, release, head); got != moved.Published[0].Digest.String() || w.tag(0, release, "latest") != first.Published[0].Digest.String() || told() != 2 {
 		t.Errorf("the commit's tag is %s, latest %s, told %d times, want %s, %s and twice: once for each tag",
-			got, w.tag(0, release, "latest"), told(), moved.Published[0].Digest, first.Published[0].Digest)
+			got, w.tag(0, release, "latest"), told(), moved.Published[0].Digest.String(), first.Published[0].Digest.String())
 	}
 	w.mark()
 	w.expect(release + ": none (up to date)")
@@ -78,20 +78,20 @@ func TestTagsThatCannotBeMoved(t *testing.T) {
 	t.Log("the registry changes its mind: it is asked again after a week")
 	w.wire.fails(nil)
 	w.expect(release + ": none (up to date)")
-	if got := w.tag(0, release, "latest"); got != first.Published[0].Digest {
-		t.Errorf("latest is %s within the week, want %s", got, first.Published[0].Digest)
+	if got := w.tag(0, release, "latest"); got != first.Published[0].Digest.String() {
+		t.Errorf("latest is %s within the week, want %s", got, first.Published[0].Digest.String())
 	}
 	w.now = w.now.Add(7 * 24 * time.Hour)
 	w.expect(release + ": none (up to date)")
-	if got := w.tag(0, release, "latest"); got != moved.Published[0].Digest {
-		t.Errorf("latest is %s after a week, want %s", got, moved.Published[0].Digest)
+	if got := w.tag(0, release, "latest"); got != moved.Published[0].Digest.String() {
+		t.Errorf("latest is %s after a week, want %s", got, moved.Published[0].Digest.String())
 	}
 
 	t.Log("the next head has all tags")
 	w.setHead(release, "release-deep")
 	last := w.expect(release + ": build (new commit)")[0]
-	if got := w.tag(0, release, "latest"); got != last.Published[0].Digest {
-		t.Errorf("latest is %s, want %s", got, last.Published[0].Digest)
+	if got := w.tag(0, release, "latest"); got != last.Published[0].Digest.String() {
+		t.Errorf("latest is %s, want %s", got, last.Published[0].Digest.String())
 	}
 }
 
@@ -122,7 +122,7 @@ func TestKeptImageThatLostAPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.removed(host, "manifests", digest)
-	if again := w.expect(release + ": build (missing in registry)")[0]; again.Published[0].Digest == digest.String() || w.lost(first.Rev.String()) > 0 {
+	if again := w.expect(release + ": build (missing in registry)")[0]; again.Published[0].Digest.String() == digest.String() || w.lost(first.Rev.String()) > 0 {
 		t.Errorf("published %v, %d parts are missing, want another image that is whole", again.Published, w.lost(first.Rev.String()))
 	}
 }
@@ -136,12 +136,12 @@ func TestOneOfTwoPlacesKeepsItsImage(t *testing.T) {
 	first := w.expect(release + ": build (new commit)")[0]
 	appendTo(t, filepath.Join(image, "rootfs/etc/profile"), "# another line\n")
 	second := w.expect(release + ": rebuild (recipe changed)")[0]
-	if second.Published[0] != first.Published[0] || second.Published[1].Digest == first.Published[1].Digest {
+	if second.Published[0] != first.Published[0] || second.Published[1].Digest.String() == first.Published[1].Digest.String() {
 		t.Errorf("published %v after %v, want the first place as it was and the second one changed", second.Published, first.Published)
 	}
 	for i, tag := range []string{w.tag(0, release, "latest"), w.tag(1, release, "latest")} {
-		if tag != second.Published[i].Digest {
-			t.Errorf("latest in place %d is %s, want %s", i, tag, second.Published[i].Digest)
+		if tag != second.Published[i].Digest.String() {
+			t.Errorf("latest in place %d is %s, want %s", i, tag, second.Published[i].Digest.String())
 		}
 	}
 	w.expect(release + ": none (up to date)")

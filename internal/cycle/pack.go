@@ -12,6 +12,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
@@ -20,8 +21,11 @@ import (
 type stacks struct {
 	base  *layers.Layer // the source
 	each  []stack
-	lacks map[string]string // by system that was left out, the store path that no cache has
+	lacks lacking
 }
+
+// lacking is, by system that was left out, a store path that no cache has.
+type lacking map[config.System]nix.BaseName
 
 // stack is what the image of one system has beyond the source.
 type stack struct {
@@ -53,13 +57,13 @@ func (f *Factory) pack(ctx context.Context, w work, systems []config.System) (st
 
 // packSource returns the layer with the source, from a registry if one has it.
 func (f *Factory) packSource(ctx context.Context, w work) (*layers.Layer, error) {
-	if layer := w.old.Layer(layers.LinkedKey(f.encoding(), w.src.objects)); layer != nil {
+	if layer := w.old.Layer(layers.LinkedKeyOf(f.encoding(), w.src.objects)); layer != nil {
 		return layer, nil
 	}
 	return f.packer(w).Linked(ctx, w.src.tree, w.src.objects)
 }
 
-func (f *Factory) packSystems(ctx context.Context, w work, systems []config.System) (made []stack, lacks map[string]string, err error) {
+func (f *Factory) packSystems(ctx context.Context, w work, systems []config.System) (made []stack, lacks lacking, err error) {
 	for _, system := range systems {
 		s, err := f.packSystem(ctx, w, system)
 		var absent *binarycache.NotFoundError
@@ -69,9 +73,9 @@ func (f *Factory) packSystems(ctx context.Context, w work, systems []config.Syst
 		case errors.As(err, &absent) && slices.Contains(w.channel.Optional, system):
 			w.log.Warn("left out: upstream does not have this system", "system", system.Nix, "error", err)
 			if lacks == nil {
-				lacks = make(map[string]string)
+				lacks = make(lacking)
 			}
-			lacks[system.Nix] = absent.Path.Base()
+			lacks[system] = nix.BaseName{StorePath: absent.Path}
 		default:
 			return made, lacks, fmt.Errorf("%s: %w", system.Nix, err)
 		}

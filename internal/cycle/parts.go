@@ -11,37 +11,38 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/plan"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 )
 
 // Part is the image of one system, pushed by digest, that waits for those of
 // the other systems. The JSON form goes from one job of a CI matrix to the next.
 type Part struct {
-	Channel string  `json:"channel"`
-	Rev     git.Rev `json:"rev"`
-	System  string  `json:"system"`
-	Recipe  string  `json:"recipe"`
-	Digest  string  `json:"digest"`
+	Channel string        `json:"channel"`
+	Rev     git.Rev       `json:"rev"`
+	System  config.System `json:"system"`
+	Recipe  recipe.ID     `json:"recipe"`
+	Digest  string        `json:"digest"`
 
 	// Lacks is the store path that no cache has, where the digest is empty.
-	Lacks string `json:"lacks,omitempty"`
+	Lacks nix.BaseName `json:"lacks,omitzero"`
 }
 
 // BuildPart builds the image of one system and pushes it to every destination,
 // under its digest only.
-func (f *Factory) BuildPart(ctx context.Context, channel, rev, system string) (Part, error) {
+func (f *Factory) BuildPart(ctx context.Context, channel, rev string, system config.System) (Part, error) {
 	asked, err := f.revision(ctx, channel, rev)
 	if err != nil {
 		return Part{}, err
 	}
 	systems := f.Config.SystemsOf(asked.channel)
-	i := slices.IndexFunc(systems, func(s config.System) bool { return s.Nix == system })
-	if i < 0 {
-		return Part{}, fmt.Errorf("%s is not a system of %s (it has %v)", system, channel, systemNames(systems))
+	if !slices.Contains(systems, system) {
+		return Part{}, fmt.Errorf("%s is not a system of %s (it has %v)", system, channel, systems)
 	}
 	j := job{revision: asked, targets: untried(asked)}
 	log := f.Log.With("channel", channel, "rev", asked.commit.Rev)
-	return withoutLost(ctx, log, false, func(fresh bool) (Part, error) { return f.part(ctx, j, systems[i], fresh, log) })
+	return withoutLost(ctx, log, false, func(fresh bool) (Part, error) { return f.part(ctx, j, system, fresh, log) })
 }
 
 // untried are the targets of a revision that nobody has asked for it.
@@ -56,14 +57,14 @@ func untried(r revision) []target {
 // part makes the image of one system and pushes it. The digest is empty for an
 // optional system that upstream does not have.
 func (f *Factory) part(ctx context.Context, j job, system config.System, fresh bool, log *slog.Logger) (Part, error) {
-	part := Part{Channel: j.channel.Name, Rev: j.commit.Rev, System: system.Nix, Recipe: j.recipe}
+	part := Part{Channel: j.channel.Name, Rev: j.commit.Rev, System: system, Recipe: j.recipe}
 	w, end, err := f.begin(ctx, j, fresh, log)
 	if err != nil {
 		return part, err
 	}
 	defer end()
 	stacks, err := f.pack(ctx, w, []config.System{system})
-	part.Lacks = stacks.lacks[system.Nix]
+	part.Lacks = stacks.lacks[system]
 	if err != nil || len(stacks.each) == 0 {
 		return part, err
 	}
@@ -142,9 +143,9 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) ([]target, erro
 	if err != nil {
 		return j.targets, err
 	}
-	lacks := make(map[string]string)
+	lacks := make(lacking)
 	for _, part := range parts {
-		if part.Lacks != "" {
+		if !part.Lacks.IsZero() {
 			lacks[part.System] = part.Lacks
 		}
 	}
@@ -161,7 +162,7 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) ([]target, erro
 // partOf returns the image of a system, nil for an optional one that upstream
 // does not have.
 func (f *Factory) partOf(ctx context.Context, j job, parts []Part, system config.System) (v1.Image, error) {
-	i := slices.IndexFunc(parts, func(p Part) bool { return p.System == system.Nix })
+	i := slices.IndexFunc(parts, func(p Part) bool { return p.System == system })
 	if i < 0 {
 		return nil, fmt.Errorf("no part of %s@%s is for this system: it was not built", j.channel.Name, j.commit.Rev)
 	}

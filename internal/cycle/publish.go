@@ -18,7 +18,7 @@ import (
 // and sets the tags: first all blobs and manifests everywhere, then the commit
 // tags, then the moving tags. lacks are the systems that were left out. What the
 // targets have afterwards is returned, also after an error.
-func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, lacks map[string]string, scratch string) ([]target, error) {
+func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, lacks lacking, scratch string) ([]target, error) {
 	if err := check.Index(index, scratch); err != nil {
 		return j.targets, fmt.Errorf("check: %w", err)
 	}
@@ -41,9 +41,9 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, lacks
 		return j.targets, fmt.Errorf("publish: %w", err)
 	}
 	made := held{
-		state:   plan.Published{Found: true, Digest: digest.String(), Rev: j.commit.Rev, Recipe: j.recipe},
+		state:   plan.Published{Found: true, Digest: digest, Rev: j.commit.Rev, Recipe: j.recipe},
 		version: manifest.Annotations[image.ReleaseLabel],
-		systems: image.SystemNames(manifest),
+		systems: image.Systems(manifest),
 		lacks:   lacks,
 		checked: f.Now(), // the push has asked for everything
 	}
@@ -112,7 +112,7 @@ func keep(ctx context.Context, t target, tag string) (held, error) {
 	if err != nil {
 		return t.held, fmt.Errorf("%s: %w", t.ref, err)
 	}
-	kept, err := readHeld(ctx, t.repo, digest.String())
+	kept, err := readHeld(ctx, t.repo, digest)
 	if err != nil {
 		return t.held, fmt.Errorf("%s: %w", t.ref, err)
 	}

@@ -22,14 +22,14 @@ func TestRecipeChangedRebuildsHeadsOnly(t *testing.T) {
 	if n := len(w.asked()["nar"]); n > 0 {
 		t.Errorf("%d NARs downloaded, want none: no package changed", n)
 	}
-	if got := w.tag(0, release, head); got != third[0].Published[0].Digest || got == second[0].Published[0].Digest {
-		t.Errorf("the head's tag is %s, want %s, and not %s as before", got, third[0].Published[0].Digest, second[0].Published[0].Digest)
+	if got := w.tag(0, release, head); got != third[0].Published[0].Digest.String() || got == second[0].Published[0].Digest.String() {
+		t.Errorf("the head's tag is %s, want %s, and not %s as before", got, third[0].Published[0].Digest.String(), second[0].Published[0].Digest.String())
 	}
-	if got := w.tag(0, release, "latest"); got != third[0].Published[0].Digest {
-		t.Errorf("latest is %s, want %s", got, third[0].Published[0].Digest)
+	if got := w.tag(0, release, "latest"); got != third[0].Published[0].Digest.String() {
+		t.Errorf("latest is %s, want %s", got, third[0].Published[0].Digest.String())
 	}
-	if got := w.tag(0, release, outdated); got != first[0].Published[0].Digest {
-		t.Errorf("the tag of the outdated commit became %s, want %s", got, first[0].Published[0].Digest)
+	if got := w.tag(0, release, outdated); got != first[0].Published[0].Digest.String() {
+		t.Errorf("the tag of the outdated commit became %s, want %s", got, first[0].Published[0].Digest.String())
 	}
 	w.expect(release + ": none (up to date)")
 
@@ -38,8 +38,8 @@ func TestRecipeChangedRebuildsHeadsOnly(t *testing.T) {
 	if result.Err == nil || !strings.Contains(result.Error, "never changes") {
 		t.Errorf("rebuild of an outdated commit under a new recipe: error %v, want one that says never changes", result.Err)
 	}
-	if got := w.tag(0, release, outdated); got != first[0].Published[0].Digest {
-		t.Errorf("after rebuild by hand the tag of the outdated commit is %s, want %s", got, first[0].Published[0].Digest)
+	if got := w.tag(0, release, outdated); got != first[0].Published[0].Digest.String() {
+		t.Errorf("after rebuild by hand the tag of the outdated commit is %s, want %s", got, first[0].Published[0].Digest.String())
 	}
 }
 
@@ -50,11 +50,11 @@ func TestRebuildOfAnOlderCommit(t *testing.T) {
 	first := w.expect(release + ": build (new commit)")
 	older := w.fixture.Commit("shared").Rev
 	result := w.rebuild(release, older[:9])
-	if result.Err != nil || result.Rev.String() != older || w.tag(0, release, older) != result.Published[0].Digest {
+	if result.Err != nil || result.Rev.String() != older || w.tag(0, release, older) != result.Published[0].Digest.String() {
 		t.Errorf("rebuild --rev %s: %+v, the tag is %q", older[:9], result, w.tag(0, release, older))
 	}
-	if got := w.tag(0, release, "latest"); got != first[0].Published[0].Digest {
-		t.Errorf("latest became %s, want %s", got, first[0].Published[0].Digest)
+	if got := w.tag(0, release, "latest"); got != first[0].Published[0].Digest.String() {
+		t.Errorf("latest became %s, want %s", got, first[0].Published[0].Digest.String())
 	}
 	// The head, made from nothing, is what it was.
 	again := w.rebuild(release, "")

@@ -49,14 +49,14 @@ func TestRegistryThatCannotBeAsked(t *testing.T) {
 		}
 		contains(t, name, results[0].Error, strings.Fields(name)[0], w.config.Publish[0].To)
 		// With another digest on record the manifest itself is read: the same.
-		if results[0].Action != "none" || len(results[0].Published) != 0 && results[0].Published[0].Digest != "" {
+		if results[0].Action != "none" || len(results[0].Published) != 0 && results[0].Published[0].Digest.String() != "" {
 			t.Errorf("%s: result %+v, want no action and nothing published", name, results[0])
 		}
 	}
 	w.wire.fails(nil)
 	w.client = nil // the last one may have been told that the registry speaks TLS
-	if got := w.tag(0, release, first[0].Rev.String()); got != first[0].Published[0].Digest {
-		t.Errorf("the tag became %s, want %s", got, first[0].Published[0].Digest)
+	if got := w.tag(0, release, first[0].Rev.String()); got != first[0].Published[0].Digest.String() {
+		t.Errorf("the tag became %s, want %s", got, first[0].Published[0].Digest.String())
 	}
 	w.expect(release + ": rebuild (recipe changed)")
 	w.forgiven(release)
@@ -118,8 +118,8 @@ func TestPushBreaksOff(t *testing.T) {
 	}
 	w.mark()
 	results := w.expect(release + ": none (up to date)")
-	if got := w.tag(0, release, "latest"); got == "" || got != results[0].Published[0].Digest {
-		t.Errorf("latest is %q, want %s", got, results[0].Published[0].Digest)
+	if got := w.tag(0, release, "latest"); got == "" || got != results[0].Published[0].Digest.String() {
+		t.Errorf("latest is %q, want %s", got, results[0].Published[0].Digest.String())
 	}
 	if n := w.wire.count("POST", "/blobs/"); n > 0 {
 		t.Errorf("%d uploads begun for a tag only", n)

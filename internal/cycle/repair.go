@@ -92,7 +92,7 @@ func (f *Factory) moveTag(ctx context.Context, j job, t target, tag string) erro
 // whole asks for what is below the image before another tag leads to it. What is
 // lost is left to the next cycle, which makes the image again.
 func (f *Factory) whole(ctx context.Context, j job, t target) error {
-	lost, err := missing(ctx, t)
+	lost, err := t.repo.Missing(ctx, t.state.Digest)
 	if err != nil || len(lost) == 0 {
 		return err
 	}
@@ -105,7 +105,7 @@ func (f *Factory) whole(ctx context.Context, j job, t target) error {
 // index opens the image that the target has. By its digest: the commit's tag may
 // have moved since it was asked for.
 func (t target) index(ctx context.Context) (v1.ImageIndex, error) {
-	index, err := t.repo.Index(ctx, t.state.Digest)
+	index, err := t.repo.Index(ctx, t.state.Digest.String())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.ref, err)
 	}
@@ -119,7 +119,7 @@ func (f *Factory) strays(ctx context.Context, t target, tag string) (bool, error
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return false, fmt.Errorf("%s: %w", t.repo.Ref(tag), err)
 	}
-	if err == nil && got.String() == t.state.Digest {
+	if err == nil && got == t.state.Digest {
 		return false, nil
 	}
 	refused, err := f.refused(t, tag)
@@ -157,5 +157,5 @@ func (f *Factory) setTag(ctx context.Context, j job, t target, index v1.ImageInd
 		f.Log.Warn("the registry does not let this tag be moved: what is there is kept, and this is not said again",
 			"channel", j.channel.Name, "image", ref, "digest", immutable.Now.String(), "refused", immutable.Want.String(), "error", immutable.Err)
 	}
-	return true, f.Store.Keep(record.Kept{Image: ref, Digest: immutable.Want.String(), Recipe: j.recipe, Time: f.Now()})
+	return true, f.Store.Keep(record.Kept{Image: ref, Digest: immutable.Want, Recipe: j.recipe, Time: f.Now()})
 }

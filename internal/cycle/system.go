@@ -88,7 +88,7 @@ func (f *Factory) packClosure(ctx context.Context, w work, system config.System,
 	below := make([]*layers.Layer, len(groups))
 	var todo int64
 	for i, objects := range groups {
-		below[i] = w.old.LayerWith(layers.Key(f.encoding(), objects), objects, list)
+		below[i] = w.old.LayerWith(layers.KeyOf(f.encoding(), objects), objects, list)
 		if below[i] == nil {
 			todo += closure.Size(objects)
 		}
@@ -143,7 +143,7 @@ func (f *Factory) packRoot(w work, system config.System, set toolset.Toolset, cl
 	inventory := image.Inventory{
 		Channel: w.channel.Name,
 		Rev:     w.commit.Rev,
-		System:  system.Nix,
+		System:  system,
 		Recipe:  w.recipe,
 		Sources: sources,
 		Tools:   []image.InventoryTool{},

@@ -9,10 +9,12 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/plan"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
@@ -33,10 +35,10 @@ type target struct {
 // held is the image that a target has.
 type held struct {
 	state   plan.Published
-	version string            // of nixpkgs, where the image says it
-	systems []string          // that the image is for
-	lacks   map[string]string // store paths that systems which it is not for wait for
-	checked time.Time         // all that is below the digest was there
+	version string          // of nixpkgs, where the image says it
+	systems []config.System // that the image is for
+	lacks   lacking         // store paths that systems which it is not for wait for
+	checked time.Time       // all that is below the digest was there
 }
 
 // resolve asks each destination for the tag of a revision's commit.
@@ -45,7 +47,7 @@ func (f *Factory) resolve(ctx context.Context, r revision) ([]target, plan.Chann
 		Name:    r.channel.Name,
 		Head:    heads.Head{Channel: r.channel.Name, Commit: r.commit},
 		Recipe:  r.recipe,
-		Systems: systemNames(f.Config.SystemsOf(r.channel)),
+		Systems: f.Config.SystemsOf(r.channel),
 	}
 	var targets []target
 	for _, repo := range r.repositories {
@@ -86,12 +88,12 @@ func holds(ctx context.Context, r revision, repo registry.Repository, recorded *
 	switch {
 	case err != nil && !absent:
 		return held{}, false, err
-	case !absent && recorded != nil && recorded.Digest == digest.String():
+	case !absent && recorded != nil && recorded.Digest == digest:
 		h = remembered(recorded)
 		h.checked = recorded.Checked
 		return h, false, nil
 	case r.isHead && recorded != nil && recorded.Recipe == r.recipe:
-		_, err := repo.Index(ctx, recorded.Digest)
+		_, err := repo.Index(ctx, recorded.Digest.String())
 		if err == nil {
 			return remembered(recorded), true, nil
 		}
@@ -103,7 +105,7 @@ func holds(ctx context.Context, r revision, repo registry.Repository, recorded *
 	if absent {
 		return held{}, false, nil
 	}
-	h, err = readHeld(ctx, repo, digest.String())
+	h, err = readHeld(ctx, repo, digest)
 	return h, false, err
 }
 
@@ -116,8 +118,8 @@ func remembered(r *record.Publication) held {
 }
 
 // readHeld reads what an index says of itself.
-func readHeld(ctx context.Context, repo registry.Repository, digest string) (held, error) {
-	index, err := repo.Index(ctx, digest)
+func readHeld(ctx context.Context, repo registry.Repository, digest v1.Hash) (held, error) {
+	index, err := repo.Index(ctx, digest.String())
 	if err != nil {
 		return held{}, err
 	}
@@ -132,10 +134,10 @@ func readHeld(ctx context.Context, repo registry.Repository, digest string) (hel
 			Found:  true,
 			Digest: digest,
 			Rev:    rev,
-			Recipe: manifest.Annotations[image.RecipeLabel],
+			Recipe: recipe.ID(manifest.Annotations[image.RecipeLabel]),
 		},
 		version: manifest.Annotations[image.ReleaseLabel],
-		systems: image.SystemNames(manifest),
+		systems: image.Systems(manifest),
 	}, nil
 }
 

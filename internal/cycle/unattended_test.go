@@ -230,11 +230,7 @@ func TestSystemThatUpstreamLacks(t *testing.T) {
 	if got := w.tag(0, release, head); got != "" {
 		t.Errorf("an image of one system was published for two: %s", got)
 	}
-	arm, err := config.ParseSystem("aarch64-linux")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.config.Channels[0].Optional = []config.System{arm}
+	w.config.Channels[0].Optional = []config.System{w.system("aarch64-linux")}
 	w.expect(release + ": build (new commit)")
 	_, index := w.index(release, head)
 	manifest, err := index.IndexManifest()
@@ -310,11 +306,20 @@ func TestPartsGiveTheSameImage(t *testing.T) {
 	w.tidy()
 }
 
+func (w *world) system(name string) config.System {
+	w.t.Helper()
+	system, err := config.ParseSystem(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return system
+}
+
 func (w *world) part(system string) cycle.Part {
 	w.t.Helper()
 	f := w.open()
 	defer f.Store.Close()
-	part, err := f.BuildPart(w.t.Context(), release, "", system)
+	part, err := f.BuildPart(w.t.Context(), release, "", w.system(system))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 )
 
 // Names of labels and annotations beside those of the OCI specification
@@ -51,7 +52,7 @@ type Facts struct {
 	Rev        git.Rev
 	Date       time.Time // of the commit
 	Version    string    // of nixpkgs, as in "26.05"
-	Recipe     string
+	Recipe     recipe.ID
 	NarHash    nix.Hash          // of the source
 	Repository string            // as in NixOS/nixpkgs
 	Extra      map[string]string // labels to add or replace
@@ -71,7 +72,7 @@ func (f Facts) common() map[string]string {
 		RevisionLabel:                          f.Rev.String(),
 		CreatedLabel:                           f.Date.UTC().Format(time.RFC3339),
 		ChannelLabel:                           f.Channel,
-		RecipeLabel:                            f.Recipe,
+		RecipeLabel:                            string(f.Recipe),
 		Sha256Label:                            f.NarHash.Base32(),
 		NarHashLabel:                           f.NarHash.SRI(),
 		LastModifiedLabel:                      strconv.FormatInt(f.Date.Unix(), 10),

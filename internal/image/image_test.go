@@ -121,12 +121,12 @@ func TestRootFilesAreThoseOfTheRecipe(t *testing.T) {
 	db := filepath.Join(t.TempDir(), "db.sqlite")
 	write(t, db, "db", 0o600)
 	for _, name := range []string{"rootfs/etc/README.md", "rootfs/srv/a_test.go", "rootfs/srv/testdata/b", "bin/help.md"} {
-		before, err := recipe.Digest(image, recipe.Settings{})
+		before, err := recipe.Identify(image, recipe.Settings{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(image, name), "x", 0o644)
-		after, err := recipe.Digest(image, recipe.Settings{})
+		after, err := recipe.Identify(image, recipe.Settings{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 )
 
@@ -26,8 +27,8 @@ type Layer struct {
 	v1.Descriptor
 	DiffID v1.Hash // as the configuration says
 	Blob   v1.Layer
-	Key    string   // "" for a layer that has none
-	Paths  []string // base names of the store paths in it
+	Key    layers.Key // "" for a layer that has none
+	Paths  []string   // base names of the store paths in it
 }
 
 // Open reads an image back.
@@ -74,7 +75,7 @@ func Described(manifest *v1.Manifest) []Layer {
 func layerOf(desc v1.Descriptor) Layer {
 	return Layer{
 		Descriptor: desc,
-		Key:        desc.Annotations[layers.KeyAnnotation],
+		Key:        layers.Key(desc.Annotations[layers.KeyAnnotation]),
 		Paths:      strings.Fields(desc.Annotations[layers.PathsAnnotation]),
 	}
 }
@@ -97,15 +98,16 @@ func Made(annotations map[string]string) error {
 	return nil
 }
 
-// SystemNames returns the systems that an index has images for.
-func SystemNames(manifest *v1.IndexManifest) []string {
-	var names []string
+// Systems returns the systems that an index has images for, of those that the
+// factory makes images for.
+func Systems(manifest *v1.IndexManifest) []config.System {
+	var systems []config.System
 	for _, desc := range manifest.Manifests {
-		if name := desc.Annotations[SystemLabel]; name != "" {
-			names = append(names, name)
+		if system, err := config.ParseSystem(desc.Annotations[SystemLabel]); err == nil {
+			systems = append(systems, system)
 		}
 	}
-	return names
+	return systems
 }
 
 // ReadInventory reads the inventory from an image's topmost layer.

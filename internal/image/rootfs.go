@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
@@ -34,8 +35,8 @@ var linked = []string{"bin/", "etc/", "share/"}
 type Inventory struct {
 	Channel string          `json:"channel"`
 	Rev     git.Rev         `json:"rev"`
-	System  string          `json:"system"`
-	Recipe  string          `json:"recipe"`
+	System  config.System   `json:"system"`
+	Recipe  recipe.ID       `json:"recipe"`
 	Sources []nix.StorePath `json:"sources"`
 	Tools   []InventoryTool `json:"tools"`
 	Missing []string        `json:"missing"`

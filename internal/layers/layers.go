@@ -26,7 +26,7 @@ import (
 
 // Annotations of a layer's descriptor in the image manifest.
 const (
-	// KeyAnnotation holds the layer's key (see Key).
+	// KeyAnnotation holds the layer's Key.
 	KeyAnnotation = "io.github.nixpkgs-factory.layer.key"
 	// PathsAnnotation holds the base names of the store paths in the
 	// layer, separated by spaces.
@@ -35,7 +35,7 @@ const (
 
 // Layer is a finished layer. It is a v1.Layer.
 type Layer struct {
-	Key       string   // empty for the root file system's layer
+	Key       Key      // empty for the root file system's layer
 	Paths     []string // base names of the store paths in it, in order
 	CreatedBy string   // for the image's history
 	Kept      bool     // somebody else has compressed it
@@ -55,7 +55,7 @@ type Layer struct {
 // Found returns the layer that a registry already has, as the image's
 // configuration and manifest describe it. Its bytes are read from there only if
 // another destination needs them.
-func Found(key string, paths []string, diffID v1.Hash, layer v1.Layer) (*Layer, error) {
+func Found(key Key, paths []string, diffID v1.Hash, layer v1.Layer) (*Layer, error) {
 	for _, name := range paths {
 		if _, err := nix.ParseStorePathBase(name); err != nil {
 			return nil, fmt.Errorf("annotation %s: %w", PathsAnnotation, err)
@@ -158,7 +158,7 @@ func (l *Layer) Annotations() map[string]string {
 	if l.Key == "" {
 		return nil
 	}
-	return map[string]string{KeyAnnotation: l.Key, PathsAnnotation: strings.Join(l.Paths, " ")}
+	return map[string]string{KeyAnnotation: string(l.Key), PathsAnnotation: strings.Join(l.Paths, " ")}
 }
 
 type closeBoth struct {
@@ -174,26 +174,30 @@ func (c closeBoth) Close() error {
 	return err
 }
 
-// Key returns the key of the layer that holds objects in this order, in this
-// encoding: "sha256:" and 64 hex digits over one line for the encoding and one
-// line for each object with its base name, NAR hash and NAR size. None of these
-// can hold a space or a newline.
-func Key(encoding Encoding, objects []nix.PathInfo) string {
+// Key says what is in a layer: "sha256:" and 64 hex digits over one line for the
+// encoding and one line for each object, in their order, with its base name, NAR
+// hash and NAR size. None of these can hold a space or a newline. It is compared
+// and never taken apart.
+type Key string
+
+// KeyOf returns the key of the layer that holds objects in this order, in this
+// encoding.
+func KeyOf(encoding Encoding, objects []nix.PathInfo) Key {
 	return key(encoding.Identity(), objects)
 }
 
-// LinkedKey is Key for the layer that Linked packs.
-func LinkedKey(encoding Encoding, objects []nix.PathInfo) string {
+// LinkedKeyOf is KeyOf for the layer that Linked packs.
+func LinkedKeyOf(encoding Encoding, objects []nix.PathInfo) Key {
 	return key(encoding.Identity()+" linked", objects)
 }
 
-func key(identity string, objects []nix.PathInfo) string {
+func key(identity string, objects []nix.PathInfo) Key {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n", identity)
 	for _, o := range objects {
 		fmt.Fprintf(h, "%s %s %d\n", o.Path.Base(), o.NarHash.Base16(), o.NarSize)
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+	return Key("sha256:" + hex.EncodeToString(h.Sum(nil)))
 }
 
 func baseNames(objects []nix.PathInfo) []string {

@@ -82,7 +82,7 @@ func (p Packer) objects(ctx context.Context, nars NARs, objects []nix.PathInfo, 
 	if err != nil {
 		return nil, err
 	}
-	layer.Key = Key(p.Encoding, objects)
+	layer.Key = KeyOf(p.Encoding, objects)
 	layer.Paths = baseNames(objects)
 	layer.CreatedBy = createdBy(layer.Paths)
 	layer.Listings = listings
@@ -171,7 +171,7 @@ func (p Packer) Linked(ctx context.Context, tree Tree, objects []nix.PathInfo) (
 	if err != nil {
 		return nil, err
 	}
-	layer.Key = LinkedKey(p.Encoding, objects)
+	layer.Key = LinkedKeyOf(p.Encoding, objects)
 	layer.Paths = baseNames(objects)
 	layer.CreatedBy = createdBy(layer.Paths)
 	return layer, nil

@@ -293,17 +293,17 @@ func TestKeyVariesWithEveryInput(t *testing.T) {
 	otherHash, otherSize := a, a
 	otherHash.NarHash = b.NarHash
 	otherSize.NarSize++
-	keys := map[string]string{
-		"a b":        Key(Gzip, []nix.PathInfo{a, b}),
-		"b a":        Key(Gzip, []nix.PathInfo{b, a}),
-		"a":          Key(Gzip, []nix.PathInfo{a}),
-		"other hash": Key(Gzip, []nix.PathInfo{otherHash}),
-		"other size": Key(Gzip, []nix.PathInfo{otherSize}),
-		"zstd":       Key(Zstd, []nix.PathInfo{a}),
-		"linked":     LinkedKey(Gzip, []nix.PathInfo{a}),
-		"zstd link":  LinkedKey(Zstd, []nix.PathInfo{a}),
+	keys := map[string]Key{
+		"a b":        KeyOf(Gzip, []nix.PathInfo{a, b}),
+		"b a":        KeyOf(Gzip, []nix.PathInfo{b, a}),
+		"a":          KeyOf(Gzip, []nix.PathInfo{a}),
+		"other hash": KeyOf(Gzip, []nix.PathInfo{otherHash}),
+		"other size": KeyOf(Gzip, []nix.PathInfo{otherSize}),
+		"zstd":       KeyOf(Zstd, []nix.PathInfo{a}),
+		"linked":     LinkedKeyOf(Gzip, []nix.PathInfo{a}),
+		"zstd link":  LinkedKeyOf(Zstd, []nix.PathInfo{a}),
 	}
-	seen := make(map[string]string)
+	seen := make(map[Key]string)
 	for name, key := range keys {
 		if other, ok := seen[key]; ok {
 			t.Errorf("%s and %s have the same key", name, other)

@@ -153,3 +153,18 @@ func (p *StorePath) UnmarshalText(text []byte) (err error) {
 	*p, err = ParseStorePath(string(text))
 	return err
 }
+
+// BaseName is a StorePath that is written without the store folder.
+type BaseName struct{ StorePath }
+
+// MarshalText returns the base name, or nothing for none.
+func (b BaseName) MarshalText() ([]byte, error) { return []byte(b.Base()), nil }
+
+// UnmarshalText accepts a base name; an empty text is none.
+func (b *BaseName) UnmarshalText(text []byte) (err error) {
+	*b = BaseName{}
+	if len(text) > 0 {
+		b.StorePath, err = ParseStorePathBase(string(text))
+	}
+	return err
+}

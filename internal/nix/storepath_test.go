@@ -170,3 +170,20 @@ func FuzzParseStorePath(f *testing.F) {
 		}
 	})
 }
+
+func TestBaseNameText(t *testing.T) {
+	const base = "0c9xjlyzj5jb8mz6rbf2aqj0kn7i3m4s-hello"
+	for _, text := range []string{base, ""} {
+		var b BaseName
+		if err := b.UnmarshalText([]byte(text)); err != nil || b.IsZero() != (text == "") || b.Base() != text {
+			t.Errorf("UnmarshalText(%q) = %v, %v", text, b, err)
+		}
+		if got, err := b.MarshalText(); err != nil || string(got) != text {
+			t.Errorf("MarshalText of %q = %q, %v", text, got, err)
+		}
+	}
+	var b BaseName
+	if err := b.UnmarshalText([]byte(StoreDir + "/" + base)); err == nil {
+		t.Errorf("a full path is taken for a base name: %v", b)
+	}
+}

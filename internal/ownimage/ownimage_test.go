@@ -66,7 +66,7 @@ func baseIndex(t *testing.T) v1.ImageIndex {
 			if err != nil {
 				t.Fatal(err)
 			}
-			layer.Key = "sha256:" + text
+			layer.Key = layers.Key("sha256:" + text)
 			stack = append(stack, layer)
 		}
 		img, err := image.Assemble(
@@ -305,11 +305,11 @@ func checkLayers(t *testing.T, img v1.Image, base *v1.Manifest, system string) {
 		}
 	}
 	// What the image makes is what a checkout makes.
-	want, err := recipe.Digest(imageFolder, recipe.Settings{})
+	want, err := recipe.Identify(imageFolder, recipe.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := recipe.Digest(filepath.Join(root, ConfigDir, "images/base"), recipe.Settings{}); err != nil || got != want {
+	if got, err := recipe.Identify(filepath.Join(root, ConfigDir, "images/base"), recipe.Settings{}); err != nil || got != want {
 		t.Errorf("%s: the image folder's recipe is %s, %v, want %s", system, got, err, want)
 	}
 	file := filepath.Join(root, ConfigDir, "channels.yaml")

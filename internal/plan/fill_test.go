@@ -4,8 +4,8 @@ import "testing"
 
 func TestFill(t *testing.T) {
 	const recipe = "sha256:now"
-	here := Published{Found: true, Digest: "sha256:1", Recipe: recipe}
-	older := Published{Found: true, Digest: "sha256:0", Recipe: "sha256:then"}
+	here := Published{Found: true, Digest: digest("1"), Recipe: recipe}
+	older := Published{Found: true, Digest: digest("0"), Recipe: "sha256:then"}
 	for name, tt := range map[string]struct {
 		published []Published
 		action    Action

@@ -10,8 +10,12 @@ import (
 	"fmt"
 	"slices"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/record"
 )
 
@@ -49,8 +53,8 @@ type Channel struct {
 	Name      string
 	Head      heads.Head // the revision to have an image of
 	HeadErr   error      // why Head is not known
-	Recipe    string     // digest of the recipe that an image would be made by now
-	Systems   []string
+	Recipe    recipe.ID  // by which an image would be made now
+	Systems   []config.System
 	Images    []string    // repository:revision, one for each destination
 	Published []Published // what is there now, in the order of Images
 
@@ -70,10 +74,11 @@ type Channel struct {
 // asked, and why. Rev and Recipe are what is written on the image, zero when
 // nothing is.
 type Published struct {
-	Found          bool
-	Rev            git.Rev
-	Digest, Recipe string
-	Err            error
+	Found  bool
+	Rev    git.Rev
+	Digest v1.Hash
+	Recipe recipe.ID
+	Err    error
 
 	// Incomplete says that something below the digest is gone, so that the
 	// image cannot be pulled.
@@ -94,7 +99,7 @@ type Job struct {
 	Rev     git.Rev // zero when the head is not known
 	Action  Action
 	Reason  Reason
-	Systems []string
+	Systems []config.System
 	Images  []string // of the channel, all of them
 	Tags    []string // that would be set or moved; only where somebody has looked
 	Head    heads.Head
@@ -105,14 +110,14 @@ type Job struct {
 // error where there is one.
 func (j Job) MarshalJSON() ([]byte, error) {
 	out := struct {
-		Channel string   `json:"channel"`
-		Rev     git.Rev  `json:"rev"`
-		Action  Action   `json:"action"`
-		Reason  Reason   `json:"reason"`
-		Systems []string `json:"systems"`
-		Images  []string `json:"images"`
-		Tags    []string `json:"tags"`
-		Error   string   `json:"error,omitempty"`
+		Channel string          `json:"channel"`
+		Rev     git.Rev         `json:"rev"`
+		Action  Action          `json:"action"`
+		Reason  Reason          `json:"reason"`
+		Systems []config.System `json:"systems"`
+		Images  []string        `json:"images"`
+		Tags    []string        `json:"tags"`
+		Error   string          `json:"error,omitempty"`
 	}{j.Channel, j.Rev, j.Action, j.Reason, list(j.Systems), list(j.Images), list(j.Tags), ""}
 	if j.Err != nil {
 		out.Error = j.Err.Error()
@@ -120,9 +125,10 @@ func (j Job) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-func list(s []string) []string {
+// list is what JSON has as a list, also if it is empty.
+func list[T any](s []T) []T {
 	if s == nil {
-		return []string{}
+		return []T{}
 	}
 	return s
 }

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/record"
@@ -24,18 +26,23 @@ var (
 	errSlow = errors.New("ghcr.io/org/nixpkgs-nixos-unstable: timeout")
 
 	absent     = Published{}
-	current    = Published{Found: true, Digest: "sha256:1", Rev: rev, Recipe: "new"}
-	outdated   = Published{Found: true, Digest: "sha256:2", Rev: rev, Recipe: "old"}
-	unlabelled = Published{Found: true, Digest: "sha256:3"}
-	foreign    = Published{Found: true, Digest: "sha256:4", Rev: older, Recipe: "new"}
+	current    = Published{Found: true, Digest: digest("1"), Rev: rev, Recipe: "new"}
+	outdated   = Published{Found: true, Digest: digest("2"), Rev: rev, Recipe: "old"}
+	unlabelled = Published{Found: true, Digest: digest("3")}
+	foreign    = Published{Found: true, Digest: digest("4"), Rev: older, Recipe: "new"}
 	down       = Published{Err: errDown}
 	slow       = Published{Err: errSlow}
-	broken     = Published{Found: true, Digest: "sha256:1", Rev: rev, Recipe: "new", Incomplete: true}
-	arrived    = Published{Found: true, Digest: "sha256:1", Rev: rev, Recipe: "new", Arrived: true}
-	kept       = Published{Found: true, Digest: "sha256:2", Rev: rev, Recipe: "old", Kept: true}
+	broken     = Published{Found: true, Digest: digest("1"), Rev: rev, Recipe: "new", Incomplete: true}
+	arrived    = Published{Found: true, Digest: digest("1"), Rev: rev, Recipe: "new", Arrived: true}
+	kept       = Published{Found: true, Digest: digest("2"), Rev: rev, Recipe: "old", Kept: true}
 	// A destination that cannot be asked is not believed either.
 	downButFound = Published{Found: true, Rev: rev, Recipe: "new", Err: errDown}
 )
+
+// digest is one of a digit, repeated.
+func digest(digit string) v1.Hash {
+	return v1.Hash{Algorithm: "sha256", Hex: strings.Repeat(digit, 64)}
+}
 
 // channel is one whose destinations give these answers.
 func channel(answers ...Published) Channel {
@@ -43,7 +50,7 @@ func channel(answers ...Published) Channel {
 		Name:      "nixos-unstable",
 		Head:      heads.Head{Channel: "nixos-unstable", Commit: heads.Commit{Rev: rev, Tree: gittest.TreeID("c"), Date: time.Unix(1, 0)}},
 		Recipe:    "new",
-		Systems:   []string{"x86_64-linux", "aarch64-linux"},
+		Systems:   []config.System{{Nix: "x86_64-linux"}, {Nix: "aarch64-linux"}},
 		Published: answers,
 	}
 	for i := range answers {
@@ -209,8 +216,8 @@ func TestMakeShuffled(t *testing.T) {
 func TestMakeCopies(t *testing.T) {
 	ch := channel(absent)
 	job := Make([]Channel{ch})[0]
-	job.Systems[0], job.Images[0] = "changed", "changed"
-	if ch.Systems[0] != "x86_64-linux" || ch.Images[0] == "changed" {
+	job.Systems[0].Nix, job.Images[0] = "changed", "changed"
+	if ch.Systems[0].Nix != "x86_64-linux" || ch.Images[0] == "changed" {
 		t.Error("a change of the job shows in the channel")
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
 )
 
 // format changes when this program makes another image of the same inputs.
@@ -21,8 +23,8 @@ const format = 2
 // Settings are the settings that enter an image. Adding a field changes every
 // recipe.
 type Settings struct {
-	Systems     []string          `json:"systems"`
-	Optional    []string          `json:"optional"` // systems that may be left out
+	Systems     []config.System   `json:"systems"`
+	Optional    []config.System   `json:"optional"` // systems that may be left out
 	SourceNames []string          `json:"sourceNames"`
 	Repository  string            `json:"repository"` // of nixpkgs, as in NixOS/nixpkgs
 	Keys        []string          `json:"keys"`       // whose signatures enter the Nix database, in order
@@ -31,10 +33,14 @@ type Settings struct {
 	Database    string            `json:"database"`   // identity of what writes the Nix database
 }
 
-// Digest returns "sha256:" and 64 hex digits. Of a file its path, whether it is
+// ID tells recipes apart: "sha256:" and 64 hex digits. It is compared and never
+// taken apart, so one that somebody else wrote is no danger: it equals none.
+type ID string
+
+// Identify returns the recipe's ID. Of a file its path, whether it is
 // executable, and its bytes count; of a link its target. Owners, times and
 // other mode bits do not.
-func Digest(image string, settings Settings) (string, error) {
+func Identify(image string, settings Settings) (ID, error) {
 	h := sha256.New()
 	text, err := json.Marshal(settings)
 	if err != nil {
@@ -53,7 +59,7 @@ func Digest(image string, settings Settings) (string, error) {
 			return "", fmt.Errorf("%s: %w", image, err)
 		}
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+	return ID("sha256:" + hex.EncodeToString(h.Sum(nil))), nil
 }
 
 // write writes one line for a file or link, and a file's bytes. The length of

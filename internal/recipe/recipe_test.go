@@ -1,10 +1,13 @@
 package recipe
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/config"
 )
 
 func write(t *testing.T, file, text string, mode os.FileMode) {
@@ -33,11 +36,11 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-var settings = Settings{Systems: []string{"x86_64-linux"}, SourceNames: []string{"nixpkgs-src"}, Encoding: "gzip"}
+var settings = Settings{Systems: []config.System{{Nix: "x86_64-linux"}}, SourceNames: []string{"nixpkgs-src"}, Encoding: "gzip"}
 
-func digest(t *testing.T, dir string, s Settings) string {
+func digest(t *testing.T, dir string, s Settings) ID {
 	t.Helper()
-	d, err := Digest(dir, s)
+	d, err := Identify(dir, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +91,7 @@ func TestDigestVariesWithEveryInput(t *testing.T) {
 		}
 	}
 	for name, s := range map[string]Settings{
-		"systems":  {Systems: []string{"aarch64-linux"}, SourceNames: settings.SourceNames, Encoding: settings.Encoding},
+		"systems":  {Systems: []config.System{{Nix: "aarch64-linux"}}, SourceNames: settings.SourceNames, Encoding: settings.Encoding},
 		"names":    {Systems: settings.Systems, SourceNames: []string{"nixpkgs-src", "source"}, Encoding: settings.Encoding},
 		"encoding": {Systems: settings.Systems, SourceNames: settings.SourceNames, Encoding: "zstd"},
 	} {
@@ -101,7 +104,17 @@ func TestDigestVariesWithEveryInput(t *testing.T) {
 func TestDigestOfAnIncompleteFolder(t *testing.T) {
 	dir := folder(t)
 	os.Remove(filepath.Join(dir, "image.nix"))
-	if _, err := Digest(dir, settings); err == nil {
+	if _, err := Identify(dir, settings); err == nil {
 		t.Error("no image.nix: no error")
+	}
+}
+
+// Another text for the same settings would be another recipe, and every image
+// would be made again.
+func TestSettingsText(t *testing.T) {
+	text, err := json.Marshal(Settings{Systems: settings.Systems, Optional: []config.System{}})
+	const want = `{"systems":["x86_64-linux"],"optional":[],"sourceNames":null,"repository":"","keys":null,"labels":null,"encoding":"","database":""}`
+	if err != nil || string(text) != want {
+		t.Errorf("settings are written as %s, %v, want %s", text, err, want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
@@ -166,9 +167,9 @@ func TestChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
-		digest string
+		digest v1.Hash
 		want   bool
-	}{{"sha256:another", false}, {p.Digest, true}} {
+	}{{digest("1"), false}, {p.Digest, true}} {
 		if err := s.Check("c", "r:1", step.digest, epoch); err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +191,7 @@ func TestKept(t *testing.T) {
 	if k, err := s.Kept("r:1"); err != nil || k != nil {
 		t.Errorf("Kept = %v, %v, want nothing", k, err)
 	}
-	want := Kept{Image: "r:1", Digest: "d", Recipe: "r", Time: epoch}
+	want := Kept{Image: "r:1", Digest: digest("d"), Recipe: "r", Time: epoch}
 	if err := s.Keep(want); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package record
 import (
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"go.etcd.io/bbolt"
 
 	"github.com/nixpkgs-factory/factory/internal/git"
@@ -35,7 +36,7 @@ type Event struct {
 	Channel string    `json:"channel"`
 	Rev     git.Rev   `json:"rev"`
 	Image   string    `json:"image,omitempty"`
-	Digest  string    `json:"digest,omitempty"`
+	Digest  v1.Hash   `json:"digest,omitzero"`
 	Action  string    `json:"action,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
 	Error   string    `json:"error,omitempty"`

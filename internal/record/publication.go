@@ -4,27 +4,31 @@ import (
 	"slices"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"go.etcd.io/bbolt"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 )
 
 // Publication is one image in one place under one tag.
 type Publication struct {
-	Channel string    `json:"channel"`
-	Rev     git.Rev   `json:"rev"`
-	Recipe  string    `json:"recipe"` // digest
-	Image   string    `json:"image"`  // repository:tag
-	Digest  string    `json:"digest"`
-	Version string    `json:"version,omitempty"` // of nixpkgs
-	Time    time.Time `json:"time"`
-	Systems []string  `json:"systems"`          // that the image is for
-	Action  string    `json:"action,omitempty"` // what led to it, for the history
-	Reason  string    `json:"reason,omitempty"`
+	Channel string          `json:"channel"`
+	Rev     git.Rev         `json:"rev"`
+	Recipe  recipe.ID       `json:"recipe"`
+	Image   string          `json:"image"` // repository:tag
+	Digest  v1.Hash         `json:"digest"`
+	Version string          `json:"version,omitempty"` // of nixpkgs
+	Time    time.Time       `json:"time"`
+	Systems []config.System `json:"systems"`          // that the image is for
+	Action  string          `json:"action,omitempty"` // what led to it, for the history
+	Reason  string          `json:"reason,omitempty"`
 
 	// Lacks holds, for each system that was left out, the store path that no
 	// cache had. It has no entry for one of which that is not known.
-	Lacks map[string]string `json:"lacks,omitempty"`
+	Lacks map[config.System]nix.BaseName `json:"lacks,omitempty"`
 
 	// Checked is when all that is below the digest was last seen to be there.
 	Checked time.Time `json:"checked,omitzero"`
@@ -33,8 +37,8 @@ type Publication struct {
 // Kept is a tag that a registry refuses to write over.
 type Kept struct {
 	Image  string    `json:"image"`  // repository:tag
-	Digest string    `json:"digest"` // what the tag should have pointed to
-	Recipe string    `json:"recipe"` // by which that was made
+	Digest v1.Hash   `json:"digest"` // what the tag should have pointed to
+	Recipe recipe.ID `json:"recipe"` // by which that was made
 	Time   time.Time `json:"time"`
 }
 
@@ -72,7 +76,7 @@ func recordPublication(tx *bbolt.Tx, p Publication) error {
 
 // Check notes that all that is below a published image was there. A publication
 // that was replaced meanwhile stays as it is.
-func (s *Store) Check(channel, image, digest string, at time.Time) error {
+func (s *Store) Check(channel, image string, digest v1.Hash, at time.Time) error {
 	return s.update(func(tx *bbolt.Tx) error {
 		p, err := get[Publication](tx, publicationsBucket, key(channel, image))
 		if err != nil || p == nil || p.Digest != digest {

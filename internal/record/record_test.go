@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"go.etcd.io/bbolt"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
 // A Store is what conditional requests are made with.
@@ -20,15 +23,28 @@ var _ heads.ETags = (*Store)(nil)
 
 var epoch = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
+// digest is one of a digit, repeated.
+func digest(digit string) v1.Hash {
+	return v1.Hash{Algorithm: "sha256", Hex: strings.Repeat(digit, 64)}
+}
+
+func system(name string) config.System {
+	s, err := config.ParseSystem(name)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 func publication(channel, image string, minute int) Publication {
 	return Publication{
 		Channel: channel,
 		Rev:     rev("a"),
 		Recipe:  "sha256:0123",
 		Image:   image,
-		Digest:  "sha256:" + image,
+		Digest:  digest("0"),
 		Time:    epoch.Add(time.Duration(minute) * time.Minute),
-		Systems: []string{"x86_64-linux", "aarch64-linux"},
+		Systems: []config.System{system("x86_64-linux"), system("aarch64-linux")},
 		Action:  "build",
 		Reason:  "new commit",
 	}
@@ -65,7 +81,7 @@ func TestRecord(t *testing.T) {
 func TestRecordAgain(t *testing.T) {
 	s := openTemp(t)
 	first, second := publication("c", "r:1", 1), publication("c", "r:1", 2)
-	second.Recipe, second.Digest, second.Reason = "sha256:new", "sha256:new", "recipe changed"
+	second.Recipe, second.Digest, second.Reason = "sha256:new", digest("1"), "recipe changed"
 	for _, p := range []Publication{first, second, second} {
 		if err := s.Record([]Publication{p}); err != nil {
 			t.Fatal(err)
@@ -168,7 +184,7 @@ func TestBounds(t *testing.T) {
 func TestPrune(t *testing.T) {
 	s := openTemp(t)
 	for _, image := range strings.Fields("a b c d a e") {
-		if err := s.Keep(Kept{Image: image}); err != nil {
+		if err := s.Keep(Kept{Image: image, Digest: digest("0")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -200,7 +216,13 @@ func TestPrune(t *testing.T) {
 // factory read: a change of it needs a migration.
 func TestStoredShape(t *testing.T) {
 	s := openTemp(t)
+	const base = "0c9xjlyzj5jb8mz6rbf2aqj0kn7i3m4s-coreutils-9"
+	var lacked nix.BaseName
+	if err := lacked.UnmarshalText([]byte(base)); err != nil {
+		t.Fatal(err)
+	}
 	p := publication("c", "r:1", 1)
+	p.Lacks = map[config.System]nix.BaseName{p.Systems[0]: lacked}
 	if err := s.Record([]Publication{p}); err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +235,7 @@ func TestStoredShape(t *testing.T) {
 	if _, err := s.Fail("d", rev("b"), "no", epoch); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Keep(Kept{Image: "r:1", Digest: "d", Recipe: "i", Time: epoch}); err != nil {
+	if err := s.Keep(Kept{Image: "r:1", Digest: digest("d"), Recipe: "i", Time: epoch}); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -233,11 +255,11 @@ func TestStoredShape(t *testing.T) {
 		`etags "u" {"v":1,"n":1,"value":{"etag":"e","body":"Yg=="}}`,
 		`failures "d\x00` + forty("b") + `" {"v":1,"n":1,"value":{"channel":"d","rev":"` + forty("b") + `","error":"no","count":1,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:02:00Z"}}`,
 		`heads "c" {"v":1,"n":1,"value":{"channel":"c","rev":"` + forty("c") + `","tree":"` + forty("d") + `","date":"2026-11-20T12:00:00Z"}}`,
-		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","rev":"` + forty("a") + `","image":"r:1","digest":"sha256:r:1","action":"build","reason":"new commit"}}`,
+		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","rev":"` + forty("a") + `","image":"r:1","digest":"` + digest("0").String() + `","action":"build","reason":"new commit"}}`,
 		`history "\x00\x00\x00\x00\x00\x00\x00\x02" {"v":1,"n":2,"value":{"time":"2026-11-20T12:00:00Z","channel":"d","rev":"` + forty("b") + `","error":"no"}}`,
-		`kept "r:1" {"v":1,"n":1,"value":{"image":"r:1","digest":"d","recipe":"i","time":"2026-11-20T12:00:00Z"}}`,
+		`kept "r:1" {"v":1,"n":1,"value":{"image":"r:1","digest":"` + digest("d").String() + `","recipe":"i","time":"2026-11-20T12:00:00Z"}}`,
 		`meta "schema" 3`,
-		`publications "c\x00r:1" {"v":1,"n":1,"value":{"channel":"c","rev":"` + forty("a") + `","recipe":"sha256:0123","image":"r:1","digest":"sha256:r:1","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit"}}`,
+		`publications "c\x00r:1" {"v":1,"n":1,"value":{"channel":"c","rev":"` + forty("a") + `","recipe":"sha256:0123","image":"r:1","digest":"` + digest("0").String() + `","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit","lacks":{"x86_64-linux":"` + base + `"}}}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("stored (-want +got):\n%s", diff)

@@ -24,19 +24,19 @@ import (
 
 // Index is what was found. The zero value has nothing.
 type Index struct {
-	layers   map[string]*layers.Layer
+	layers   map[layers.Key]*layers.Layer
 	listings map[nix.StorePath][]string
 }
 
 // Layer returns the layer with a key, nil if there is none.
-func (x Index) Layer(key string) *layers.Layer { return x.layers[key] }
+func (x Index) Layer(key layers.Key) *layers.Layer { return x.layers[key] }
 
 // Listing returns the files of a tool, nil if they are not known.
 func (x Index) Listing(p nix.StorePath) []string { return x.listings[p] }
 
 // LayerWith returns the layer with a key, provided that the listing of each
 // object in it that is wanted is known, too.
-func (x Index) LayerWith(key string, objects []nix.PathInfo, want map[nix.StorePath]bool) *layers.Layer {
+func (x Index) LayerWith(key layers.Key, objects []nix.PathInfo, want map[nix.StorePath]bool) *layers.Layer {
 	for _, o := range objects {
 		if _, ok := x.listings[o.Path]; want[o.Path] && !ok {
 			return nil
@@ -97,7 +97,7 @@ type search struct {
 }
 
 func empty() Index {
-	return Index{layers: make(map[string]*layers.Layer), listings: make(map[nix.StorePath][]string)}
+	return Index{layers: make(map[layers.Key]*layers.Layer), listings: make(map[nix.StorePath][]string)}
 }
 
 func (s *search) tryEarlier(ctx context.Context, p Place) {

@@ -109,12 +109,12 @@ func TestFind(t *testing.T) {
 			test.options.Log = slog.New(slog.NewTextHandler(io.Writer(&logged), nil))
 			index := reuse.Find(t.Context(), []reuse.Place{test.place}, test.options)
 			var found []string
-			for _, key := range []string{"one", "two", "three", "four"} {
+			for _, key := range []layers.Key{"one", "two", "three", "four"} {
 				layer := index.Layer(key)
 				if layer == nil {
 					continue
 				}
-				found = append(found, key)
+				found = append(found, string(key))
 				if got := index.LayerWith(key, objects, want) != nil; got != test.with {
 					t.Errorf("LayerWith(%s) is there: %v, want %v", key, got, test.with)
 				}
