@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -105,4 +107,44 @@ func parseResult(data []byte) (Result, error) {
 	}
 	drv, _ := nix.ParseStorePath(built[0].DrvPath) // a path that was named has none
 	return Result{Path: path.String(), Derivation: drv}, nil
+}
+
+// InStore tells whether a file is in the Nix store, or a link such as ./result
+// leads there.
+func InStore(file string) bool {
+	_, err := object(file)
+	return err == nil
+}
+
+// object is the store path that a file is in.
+func object(file string) (nix.StorePath, error) {
+	full, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return nix.StorePath{}, err
+	}
+	if full, err = filepath.Abs(full); err != nil {
+		return nix.StorePath{}, err
+	}
+	base, _, _ := strings.Cut(strings.TrimPrefix(full, nix.StoreDir+"/"), "/")
+	return nix.ParseStorePath(nix.StoreDir + "/" + base)
+}
+
+// Before returns what is known of a file that was built at an earlier time.
+func Before(ctx context.Context, with evaluator.Nix, file string) (Result, error) {
+	p, err := object(file)
+	if err != nil {
+		return Result{}, err
+	}
+	out, err := with.Run(ctx, "nix-store", "--query", "--deriver", p.String())
+	if err != nil {
+		return Result{}, err
+	}
+	drv, err := nix.ParseStorePath(strings.TrimSpace(string(out)))
+	if err == nil {
+		_, err = os.Stat(drv.String())
+	}
+	if err != nil {
+		drv = nix.StorePath{} // unknown, or collected
+	}
+	return Result{Path: p.String(), Derivation: drv}, nil
 }

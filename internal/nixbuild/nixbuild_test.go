@@ -141,6 +141,21 @@ func TestBuild(t *testing.T) {
 	if paths[".#archive"] != paths["default.nix archive"] {
 		t.Errorf("the same image is %s and %s", paths[".#archive"], paths["default.nix archive"])
 	}
+	r, err := Build(t.Context(), with, Target{Attr: "stream"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(r.Path, "result"); err != nil {
+		t.Fatal(err)
+	}
+	if before, err := Before(t.Context(), with, "result"); err != nil || before != r {
+		t.Errorf("built before: %+v, error %v, want %+v", before, err, r)
+	}
+	for file, want := range map[string]bool{"result": true, r.Path: true, "default.nix": false, "no such file": false, "/nix/store": false} {
+		if got := InStore(file); got != want {
+			t.Errorf("InStore(%q) = %v, want %v", file, got, want)
+		}
+	}
 	if !strings.Contains(said.String(), "building '/nix/store/") {
 		t.Errorf("what Nix says meanwhile is %q", said.String())
 	}
