@@ -20,6 +20,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/said"
+	"github.com/nixpkgs-factory/factory/internal/smallfile"
 )
 
 // Bounds of what nix2container writes. An image with a closure of a thousand
@@ -38,6 +39,16 @@ const (
 type Nix2container struct {
 	JSON []byte
 	Root string // the folder that /nix/store is in; "": /
+}
+
+// Document opens a JSON file of nix2container, with the store of this machine.
+func Document(name string) (Source, error) {
+	data, err := smallfile.Read(name, maxRecipe)
+	if err != nil {
+		return nil, err
+	}
+	n := Nix2container{JSON: data}
+	return source{name: name, read: n.Images, close: n.Close}, nil
 }
 
 // Close implements Source.

@@ -238,6 +238,25 @@ func TestFinishedLayer(t *testing.T) {
 	}
 }
 
+func TestDocument(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "image.json")
+	if err := os.WriteFile(name, []byte(`{"version":2}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	src, err := Document(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	_, err = src.Images(t.Context(), nil)
+	if want := name + ": nix2container JSON: version 2, want 1"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if _, err := Document(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a folder: error %v", err)
+	}
+}
+
 func TestBadRecipe(t *testing.T) {
 	path := func(options string) string { return recipeOf(`[{"path":"` + lib + `","options":` + options + `}]`) }
 	for _, c := range []struct{ name, recipe, want string }{

@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/archive"
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
@@ -76,17 +76,10 @@ func isLayer(path string) bool {
 	return err == nil
 }
 
-// isArchive tells whether an image is an archive: a file that is neither a script
-// that writes one nor JSON.
+// isArchive tells whether an image is an archive, and no script or JSON.
 func isArchive(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	begin := make([]byte, 2)
-	_, err = io.ReadFull(f, begin)
-	return err == nil && begin[0] != '{' && string(begin) != "#!"
+	kind, err := archive.Find(path)
+	return err == nil && kind == archive.IsArchive
 }
 
 // atOnce is how many paths one command is asked for: a command line has an end.
