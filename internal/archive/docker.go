@@ -71,7 +71,7 @@ func dockerLayer(m members, file string, want v1.Hash) (Layer, error) {
 	if err == nil && taken != nil && taken.DiffID != want {
 		err = memberError(file, &DigestError{What: "diffID", Got: taken.DiffID, Want: want})
 	}
-	return Layer{DiffID: want, From: "member " + said.Line(file), Open: open}, err
+	return Layer{DiffID: want, From: member(file), Open: open}, err
 }
 
 // DigestError says that a layer is not what is promised of it.

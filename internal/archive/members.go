@@ -38,8 +38,10 @@ type opener = func(context.Context) (io.ReadCloser, error)
 
 // memberError says which member an error is about.
 func memberError(name string, err error) error {
-	return fmt.Errorf("member %q: %w", said.Line(name), err)
+	return fmt.Errorf("%s: %w", member(name), err)
 }
+
+func member(name string) string { return fmt.Sprintf("member %q", said.Line(name)) }
 
 var errAbsent = fmt.Errorf("the archive does not have it: %w", fs.ErrNotExist)
 

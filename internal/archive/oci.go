@@ -155,7 +155,7 @@ func uncompressed(desc v1.Descriptor) bool {
 }
 
 func ociLayer(m members, blob v1.Descriptor, diffID v1.Hash) (Layer, error) {
-	layer := Layer{DiffID: diffID, From: "member " + blobName(blob.Digest), Blob: &blob}
+	layer := Layer{DiffID: diffID, From: member(blobName(blob.Digest)), Blob: &blob}
 	if !blob.MediaType.IsDistributable() {
 		return layer, memberError(blobName(blob.Digest), fmt.Errorf("a layer that may not be distributed (its type is %q)", said.Line(string(blob.MediaType))))
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/run"
@@ -57,6 +58,11 @@ func (s source) Images(ctx context.Context, take Take) (Set, error) {
 	set, err := s.read(ctx, take)
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%s: %w", s.name, err)
+	}
+	for _, img := range slices.Concat(set.Images, set.Attached) {
+		for i := range img.Layers {
+			img.Layers[i].From = s.name + ": " + img.Layers[i].From
+		}
 	}
 	return set, err
 }

@@ -7,8 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-
-	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // streamed is an archive that was read from its beginning to its end.
@@ -81,7 +79,7 @@ func (s *streamed) file(ctx context.Context, name string, size int64, content io
 	case !compressed(begin) && size < tarBlock:
 		return nil // of older makers, such as VERSION
 	}
-	taken, err := take(ctx, "member "+said.Line(name), guess(name), r)
+	taken, err := take(ctx, member(name), guess(name), r)
 	if err != nil {
 		return memberError(name, err)
 	}

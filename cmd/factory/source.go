@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/nixpkgs-factory/factory/internal/archive"
+	"github.com/nixpkgs-factory/factory/internal/push"
+	"github.com/nixpkgs-factory/factory/internal/smallfile"
+)
+
+// sources opens what is to be pushed. The caller closes it.
+func (a *app) sources(ctx context.Context, args []string, o pushOptions) (opened []push.Source, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(opened)
+		}
+	}()
+	for i, arg := range args {
+		if arg == "-" && i != 0 && args[0] == "-" {
+			return opened, usageError{errors.New("standard input can be read but once")}
+		}
+		source, err := a.source(ctx, arg, o)
+		if err != nil {
+			return opened, err
+		}
+		opened = append(opened, push.Source{Name: arg, Source: source})
+	}
+	return opened, nil
+}
+
+func closeAll(sources []push.Source) {
+	for _, s := range sources {
+		s.Close() // only read
+	}
+}
+
+// source opens one source, by its prefix or by what it is.
+func (a *app) source(_ context.Context, arg string, o pushOptions) (archive.Source, error) {
+	options := archive.Options{Select: o.selected}
+	prefix, name, named := strings.Cut(arg, ":")
+	switch {
+	case arg == "-":
+		return archive.Stream("standard input", io.NopCloser(o.stdin), options), nil
+	case named && prefix == "docker-archive":
+		options.Form = archive.Docker
+		if name == "-" {
+			return archive.Stream("standard input", io.NopCloser(o.stdin), options), nil
+		}
+		return archive.File(name, options)
+	case named && prefix == "oci":
+		return openOCI(name, options)
+	case named && prefix == "stream":
+		return archive.Script(name, options), nil
+	case named && prefix == "nix2container":
+		return openRecipe(name)
+	}
+	return openByKind(arg, options)
+}
+
+func openOCI(name string, o archive.Options) (archive.Source, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return archive.Folder(name, o), nil
+	}
+	o.Form = archive.OCI
+	return archive.File(name, o)
+}
+
+func openByKind(name string, o archive.Options) (archive.Source, error) {
+	kind, err := archive.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case archive.IsLayout:
+		return archive.Folder(name, o), nil
+	case archive.IsScript:
+		return archive.Script(name, o), nil
+	case archive.IsDocument:
+		return openRecipe(name)
+	}
+	return archive.File(name, o)
+}
+
+// maxRecipe bounds the JSON of nix2container.
+const maxRecipe = 32 << 20
+
+func openRecipe(name string) (archive.Source, error) {
+	data, err := smallfile.Read(name, maxRecipe)
+	if err != nil {
+		return nil, fmt.Errorf("nix2container: %w", err)
+	}
+	return archive.Nix2container{JSON: data}, nil
+}
