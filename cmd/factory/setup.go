@@ -163,13 +163,13 @@ func (a *app) factory(c config.Config) (*cycle.Factory, error) {
 	if err := notAFolder(c.State); err != nil {
 		return nil, err
 	}
-	store, damaged, aside, err := record.OpenAnew(c.State)
+	store, unusable, aside, err := record.OpenAnew(c.State)
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	if damaged != nil {
-		a.logger().Warn("the state file is damaged and was set aside: what is published is found again in the registries, the history is lost",
-			"state", c.State, "aside", aside, "damage", damaged.Err)
+	if unusable != nil {
+		a.logger().Warn("the state file cannot be read and was set aside: what is published is found again in the registries, the history is lost",
+			"state", c.State, "aside", aside, "reason", unusable)
 	}
 	f, err := a.wire(c, store)
 	if err != nil {

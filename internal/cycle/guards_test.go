@@ -140,9 +140,9 @@ func TestDamagedState(t *testing.T) {
 	}
 	p := w.command(nil, "run", "--once", "--output", "json")
 	p.succeeds(t)
-	contains(t, "stderr", p.stderr.String(), "level=WARN", "damaged", "set aside", w.config.State)
+	contains(t, "stderr", p.stderr.String(), "level=WARN", "cannot be read", "set aside", w.config.State)
 	contains(t, "stdout", p.stdout.String(), "up to date")
-	aside, err := filepath.Glob(w.config.State + ".damaged-*")
+	aside, err := filepath.Glob(w.config.State + ".aside-*")
 	if err != nil || len(aside) != 1 {
 		t.Fatalf("set aside: %v, %v, want one file", aside, err)
 	}

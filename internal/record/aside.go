@@ -9,19 +9,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenAnew is Open, but a damaged file is set aside, and an empty one opened in
-// its place: nothing in a state cannot be found again or done without. damaged
-// is what was wrong with the file, and aside the name that it has now.
-func OpenAnew(file string) (s *Store, damaged *CorruptError, aside string, err error) {
+// OpenAnew is Open, but a file that is damaged or of another version is set
+// aside, and an empty one opened in its place: nothing in a state cannot be
+// found again or done without. unusable says why that was done, and aside which
+// name the file has now.
+func OpenAnew(file string) (s *Store, unusable error, aside string, err error) {
 	s, err = Open(file)
-	if !errors.As(err, &damaged) {
+	var corrupt *CorruptError
+	var schema *SchemaError
+	switch {
+	case errors.As(err, &corrupt):
+		unusable = corrupt.Err
+	case errors.As(err, &schema):
+		unusable = schema
+	default:
 		return s, nil, "", err
 	}
 	if aside, err = setAside(file); err != nil {
-		return nil, nil, "", fmt.Errorf("%w, and setting it aside: %w", damaged, err)
+		return nil, nil, "", fmt.Errorf("%w, and setting it aside: %w", unusable, err)
 	}
 	s, err = Open(file)
-	return s, damaged, aside, err
+	return s, unusable, aside, err
 }
 
 // setAside renames a file that nobody has open as a state.
@@ -46,6 +54,6 @@ func setAside(file string) (aside string, err error) {
 		// Another factory was faster, and what has the name now is sound.
 		return "", &LockedError{File: file}
 	}
-	aside = fmt.Sprintf("%s.damaged-%s", file, time.Now().UTC().Format("20060102T150405.000000000Z"))
+	aside = fmt.Sprintf("%s.aside-%s", file, time.Now().UTC().Format("20060102T150405.000000000Z"))
 	return aside, os.Rename(file, aside)
 }

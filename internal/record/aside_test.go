@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -19,7 +20,24 @@ func TestOpenAnew(t *testing.T) {
 	sound := filled(t)
 	overwritten := bytes.Clone(sound)
 	copy(overwritten, make([]byte, 2*os.Getpagesize()))
+	// ofSchema is a sound file of another version of the factory.
+	ofSchema := func(schema int) []byte {
+		s := openTemp(t)
+		if err := s.update(func(tx *bbolt.Tx) error { return setSchema(tx, schema) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(s.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
 	for name, data := range map[string][]byte{
+		"older":       ofSchema(schema - 1),
+		"newer":       ofSchema(schema + 1),
 		"text":        []byte("no state\n"),
 		"cut off":     sound[:len(sound)/2],
 		"overwritten": overwritten,
@@ -29,13 +47,13 @@ func TestOpenAnew(t *testing.T) {
 			if err := os.WriteFile(file, data, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s, damaged, aside, err := OpenAnew(file)
+			s, unusable, aside, err := OpenAnew(file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			if damaged == nil || filepath.Dir(aside) != filepath.Dir(file) {
-				t.Errorf("damage %v, set aside as %q", damaged, aside)
+			if unusable == nil || filepath.Dir(aside) != filepath.Dir(file) {
+				t.Errorf("unusable for %v, set aside as %q", unusable, aside)
 			}
 			if kept, err := os.ReadFile(aside); err != nil || !bytes.Equal(kept, data) {
 				t.Errorf("%d bytes are kept, %v, want all %d", len(kept), err, len(data))
@@ -50,10 +68,10 @@ func TestOpenAnew(t *testing.T) {
 // A value that cannot be read is found when the file is opened, not in the
 // middle of a cycle.
 func TestOpenFindsUnreadableValues(t *testing.T) {
-	for _, b := range buckets {
+	for _, name := range strings.Fields("etags heads publications history failures kept") {
 		s := openTemp(t)
 		err := s.update(func(tx *bbolt.Tx) error {
-			return tx.Bucket(b.name).Put([]byte("k"), []byte(`{"v":1,"n":1,"value":[]}`))
+			return tx.Bucket([]byte(name)).Put([]byte("k"), []byte(`{"v":1,"n":1,"value":[]}`))
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +81,7 @@ func TestOpenFindsUnreadableValues(t *testing.T) {
 		}
 		var corrupt *CorruptError
 		if _, err := Open(s.file); !errors.As(err, &corrupt) {
-			t.Errorf("%s: Open: %v, want *CorruptError", b.name, err)
+			t.Errorf("%s: Open: %v, want *CorruptError", name, err)
 		}
 	}
 }
@@ -104,60 +122,19 @@ func TestOpenAnewLeavesAlone(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for name, fill := range map[string]func(*bbolt.Tx) error{
-		"another program's": func(tx *bbolt.Tx) error {
+	t.Run("another program's", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "factory.db")
+		writeFile(t, file, func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucket([]byte("users"))
 			return err
-		},
-		"a newer factory's": func(tx *bbolt.Tx) error { return setSchema(tx, 1000) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "factory.db")
-			writeFile(t, file, fill)
-			if _, damaged, _, err := OpenAnew(file); err == nil || damaged != nil {
-				t.Errorf("OpenAnew: %v, %v, want an error and the file as it was", damaged, err)
-			}
-			if _, err := os.Stat(file); err != nil {
-				t.Error(err)
-			}
 		})
-	}
-}
-
-// A state of the first schema had one failure for each channel, and buckets that are gone.
-func TestFirstSchema(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "factory.db")
-	if _, err := openWith(file, migrations[:1]); err == nil {
-		t.Fatal("a file of the first schema has all of today's buckets")
-	}
-	s := &Store{file: file}
-	if err := s.open(); err != nil {
-		t.Fatal(err)
-	}
-	old := Failure{Channel: "c", Rev: rev("a"), Error: "no", Count: 3, Time: epoch, Next: epoch}
-	if err := s.update(func(tx *bbolt.Tx) error { return put(tx, failuresBucket, key("c"), old) }); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s = reopen(t, file)
-	if f, err := s.Failure("c", rev("a")); err != nil || f == nil || *f != old {
-		t.Errorf("Failure = %+v, %v, want %+v", f, err, old)
-	}
-	if all, err := s.Failures(); err != nil || len(all) != 1 {
-		t.Errorf("Failures = %+v, %v, want one", all, err)
-	}
-	for _, name := range []string{"layers", "sources"} { // which nobody reads
-		if err := s.view(func(tx *bbolt.Tx) error {
-			if tx.Bucket([]byte(name)) != nil {
-				t.Errorf("there still is a bucket %s", name)
-			}
-			return nil
-		}); err != nil {
+		if _, unusable, _, err := OpenAnew(file); err == nil || unusable != nil {
+			t.Errorf("OpenAnew: %v, %v, want an error and the file as it was", unusable, err)
+		}
+		if _, err := os.Stat(file); err != nil {
 			t.Error(err)
 		}
-	}
+	})
 }
 
 func TestChecked(t *testing.T) {

@@ -3,7 +3,6 @@ package record
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"runtime/debug"
 
@@ -55,49 +54,4 @@ func (s *Store) checkSize(tx *bbolt.Tx) error {
 		return &damage{fmt.Errorf("%d bytes of %d", info.Size(), tx.Size())}
 	}
 	return nil
-}
-
-// decodeAll decodes every value that is in the file. What does not decode is
-// found when the file is opened, and can be set aside then, and not in the
-// middle of a cycle.
-func decodeAll(tx *bbolt.Tx) error {
-	for _, b := range []struct {
-		bucket
-		decode func(bucket, []byte, []byte) error
-	}{
-		{etagsBucket, decodes[etag]},
-		{headsBucket, decodes[head]},
-		{publicationsBucket, decodes[Publication]},
-		{historyBucket, decodes[Event]},
-		{failuresBucket, decodes[Failure]},
-		{keptBucket, decodes[Kept]},
-	} {
-		in := tx.Bucket(b.name)
-		if in == nil {
-			continue // of a later schema, or found missing afterwards
-		}
-		if err := in.ForEach(func(k, v []byte) error { return b.decode(b.bucket, k, v) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func decodes[T any](b bucket, key, data []byte) error {
-	_, err := decode[T](b, key, data)
-	return err
-}
-
-// readAll reads every key and value, to find out what is wrong before anything
-// is written. bbolt has no checksums, but what cannot be read shows.
-func readAll(tx *bbolt.Tx) error {
-	return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
-		return b.ForEach(func(k, v []byte) error {
-			if v == nil {
-				return &damage{fmt.Errorf("a bucket %q in %s", k, name)}
-			}
-			crc32.ChecksumIEEE(v)
-			return nil
-		})
-	})
 }

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -47,23 +48,23 @@ type Event struct {
 // and two that fail side by side do not make each other's waits short. The
 // caller has taken secrets out of the text of the error.
 func (s *Store) Fail(channel string, rev git.Rev, text string, at time.Time) (f Failure, err error) {
+	f = Failure{Channel: channel, Rev: rev, Error: said.Begin(text, maxError), Count: 1, Time: at.UTC()}
 	err = s.update(func(tx *bbolt.Tx) error {
-		last, err := get[Failure](tx, failuresBucket, key(channel, rev.String()))
+		last, err := failuresBucket.get(tx, key(channel, rev.String()))
 		if err != nil {
 			return err
 		}
-		f = Failure{Channel: channel, Rev: rev, Error: bounded(text), Count: 1, Time: at.UTC()}
 		if last != nil {
-			f.Count += last.Count
+			f.Count = last.Count + 1
 		}
 		f.Next = f.Time.Add(wait(f.Count))
-		if err := put(tx, failuresBucket, key(channel, rev.String()), f); err != nil {
+		if err := failuresBucket.put(tx, key(channel, rev.String()), f); err != nil {
 			return err
 		}
-		if err := add(tx, historyBucket, Event{Time: f.Time, Channel: channel, Rev: rev, Error: f.Error}); err != nil {
+		if err := historyBucket.put(tx, nil, Event{Time: f.Time, Channel: channel, Rev: rev, Error: f.Error}); err != nil {
 			return err
 		}
-		return prune(tx, historyBucket)
+		return historyBucket.prune(tx)
 	})
 	return f, err
 }
@@ -76,42 +77,58 @@ func wait(count int) time.Duration {
 	return min(d, LongestWait)
 }
 
-func bounded(text string) string { return said.Begin(text, maxError) }
-
 // Failure gives the failure of a channel's revision, nil when its last try went
 // well.
-func (s *Store) Failure(channel string, rev git.Rev) (f *Failure, err error) {
-	err = s.view(func(tx *bbolt.Tx) (err error) {
-		f, err = get[Failure](tx, failuresBucket, key(channel, rev.String()))
-		return err
-	})
-	return f, err
+func (s *Store) Failure(channel string, rev git.Rev) (*Failure, error) {
+	return view(s, func(tx *bbolt.Tx) (*Failure, error) { return failuresBucket.get(tx, key(channel, rev.String())) })
 }
 
 // Failures gives the failures of all channels, by name and revision.
-func (s *Store) Failures() (f []Failure, err error) {
-	err = s.view(func(tx *bbolt.Tx) (err error) {
-		f, err = all[Failure](tx, failuresBucket)
+func (s *Store) Failures() ([]Failure, error) { return view(s, failuresBucket.all) }
+
+// Succeed ends the failure of a channel's revision.
+func (s *Store) Succeed(channel string, rev git.Rev) error {
+	return s.update(func(tx *bbolt.Tx) error { return succeed(tx, channel, rev) })
+}
+
+func succeed(tx *bbolt.Tx, channel string, rev git.Rev) error {
+	return failuresBucket.in(tx).Delete(key(channel, rev.String()))
+}
+
+// Concerns ends the failures of a channel but those of the given revisions:
+// nobody will try the others again, so nothing else would ever end them.
+func (s *Store) Concerns(channel string, revs ...git.Rev) error {
+	over := func(f Failure) bool { return f.Channel == channel && !slices.Contains(revs, f.Rev) }
+	// Nearly always there is nothing to end, and a write waits for the disk.
+	list, err := s.Failures()
+	if err != nil || !slices.ContainsFunc(list, over) {
+		return err
+	}
+	return s.update(func(tx *bbolt.Tx) error {
+		list, err := failuresBucket.all(tx)
+		for _, f := range list {
+			if err == nil && over(f) {
+				err = succeed(tx, f.Channel, f.Rev)
+			}
+		}
 		return err
 	})
-	return f, err
 }
 
 // History gives the newest events of a channel, or of all channels when it is
 // "", the newest first. A limit of 0 means all that are kept: the last 10,000.
-func (s *Store) History(channel string, limit int) (events []Event, err error) {
-	err = s.view(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(historyBucket.name).Cursor()
+func (s *Store) History(channel string, limit int) ([]Event, error) {
+	return view(s, func(tx *bbolt.Tx) (events []Event, err error) {
+		c := historyBucket.in(tx).Cursor()
 		for k, data := c.Last(); k != nil && (limit <= 0 || len(events) < limit); k, data = c.Prev() {
-			event, err := decode[Event](historyBucket, k, data)
+			_, event, err := historyBucket.decode(k, data)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if channel == "" || event.Channel == channel {
-				events = append(events, *event)
+				events = append(events, event)
 			}
 		}
-		return nil
+		return events, nil
 	})
-	return events, err
 }

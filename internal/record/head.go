@@ -1,7 +1,6 @@
 package record
 
 import (
-	"cmp"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -23,27 +22,24 @@ type head struct {
 // SetHead notes where a channel is.
 func (s *Store) SetHead(h heads.Head) error {
 	return s.update(func(tx *bbolt.Tx) error {
-		return put(tx, headsBucket, key(h.Channel), head{h.Channel, h.Rev, h.Tree, h.Date.UTC(), h.Since.UTC(), time.Time{}})
+		return headsBucket.put(tx, key(h.Channel), head{h.Channel, h.Rev, h.Tree, h.Date.UTC(), h.Since.UTC(), time.Time{}})
 	})
 }
 
 // Head gives where a channel was when it was last seen, nil when it never was.
-func (s *Store) Head(channel string) (found *heads.Head, err error) {
-	err = s.view(func(tx *bbolt.Tx) error {
-		h, err := get[head](tx, headsBucket, key(channel))
-		if h != nil {
-			found = &heads.Head{Channel: h.Channel, Commit: heads.Commit{Rev: h.Rev, Tree: h.Tree, Date: h.Date}, Since: h.Since}
-		}
-		return err
-	})
-	return found, err
+func (s *Store) Head(channel string) (*heads.Head, error) {
+	h, err := s.head(channel)
+	if err != nil || h == nil {
+		return nil, err
+	}
+	return &heads.Head{Channel: h.Channel, Commit: heads.Commit{Rev: h.Rev, Tree: h.Tree, Date: h.Date}, Since: h.Since}, nil
 }
 
 // SetGone notes that upstream has no branch of a channel that it had, and
 // returns since when that is known.
 func (s *Store) SetGone(channel string, at time.Time) (since time.Time, err error) {
 	err = s.update(func(tx *bbolt.Tx) error {
-		h, err := get[head](tx, headsBucket, key(channel))
+		h, err := headsBucket.get(tx, key(channel))
 		if err != nil || h == nil {
 			return err
 		}
@@ -51,22 +47,23 @@ func (s *Store) SetGone(channel string, at time.Time) (since time.Time, err erro
 			h.Gone = at.UTC()
 		}
 		since = h.Gone
-		return put(tx, headsBucket, key(channel), h)
+		return headsBucket.put(tx, key(channel), *h)
 	})
 	return since, err
 }
 
 // Gone gives since when a channel's branch is known to be gone, the zero time
 // when it was there the last time.
-func (s *Store) Gone(channel string) (since time.Time, err error) {
-	err = s.view(func(tx *bbolt.Tx) error {
-		h, err := get[head](tx, headsBucket, key(channel))
-		if h != nil {
-			since = h.Gone
-		}
-		return err
-	})
-	return since, err
+func (s *Store) Gone(channel string) (time.Time, error) {
+	h, err := s.head(channel)
+	if err != nil || h == nil {
+		return time.Time{}, err
+	}
+	return h.Gone, nil
+}
+
+func (s *Store) head(channel string) (*head, error) {
+	return view(s, func(tx *bbolt.Tx) (*head, error) { return headsBucket.get(tx, key(channel)) })
 }
 
 // etag is the last answer of a server to a request.
@@ -78,26 +75,19 @@ type etag struct {
 // ETag gives the last answer that was stored for a URL. An answer that cannot
 // be read is one that is not there: the server will give another.
 func (s *Store) ETag(url string) (tag string, body []byte, ok bool) {
-	err := s.view(func(tx *bbolt.Tx) error {
-		e, err := get[etag](tx, etagsBucket, key(url))
-		if e != nil {
-			tag, body, ok = e.ETag, e.Body, true
-		}
-		return err
-	})
-	return tag, body, ok && err == nil
+	e, err := view(s, func(tx *bbolt.Tx) (*etag, error) { return etagsBucket.get(tx, key(url)) })
+	if err != nil || e == nil {
+		return "", nil, false
+	}
+	return e.ETag, e.Body, true
 }
 
 // SetETag stores an answer, with its entity tag, for a URL.
 func (s *Store) SetETag(url, tag string, body []byte) error {
 	return s.update(func(tx *bbolt.Tx) error {
-		if err := put(tx, etagsBucket, key(url), etag{tag, body}); err != nil {
+		if err := etagsBucket.put(tx, key(url), etag{tag, body}); err != nil {
 			return err
 		}
-		return prune(tx, etagsBucket)
+		return etagsBucket.prune(tx)
 	})
-}
-
-func compare(channelA, channelB string, a, b time.Time) int {
-	return cmp.Or(cmp.Compare(channelA, channelB), a.Compare(b))
 }

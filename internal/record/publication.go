@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -44,31 +45,29 @@ type Kept struct {
 
 // Record notes what was published. It is called when all of it is in place:
 // with it the failure of these revisions, if there was one, is over.
-func (s *Store) Record(p []Publication) error {
+func (s *Store) Record(list []Publication) error {
 	return s.update(func(tx *bbolt.Tx) error {
-		for _, publication := range p {
-			if err := recordPublication(tx, publication); err != nil {
+		for _, p := range list {
+			if err := p.record(tx); err != nil {
 				return err
 			}
 		}
-		for _, b := range []bucket{publicationsBucket, historyBucket} {
-			if err := prune(tx, b); err != nil {
-				return err
-			}
+		if err := publicationsBucket.prune(tx); err != nil {
+			return err
 		}
-		return nil
+		return historyBucket.prune(tx)
 	})
 }
 
-func recordPublication(tx *bbolt.Tx, p Publication) error {
+func (p Publication) record(tx *bbolt.Tx) error {
 	p.Time, p.Checked = p.Time.UTC(), p.Checked.UTC()
-	if err := put(tx, publicationsBucket, key(p.Channel, p.Image), p); err != nil {
+	if err := publicationsBucket.put(tx, key(p.Channel, p.Image), p); err != nil {
 		return err
 	}
 	if err := succeed(tx, p.Channel, p.Rev); err != nil {
 		return err
 	}
-	return add(tx, historyBucket, Event{
+	return historyBucket.put(tx, nil, Event{
 		Time: p.Time, Channel: p.Channel, Rev: p.Rev, Image: p.Image, Digest: p.Digest,
 		Action: p.Action, Reason: p.Reason,
 	})
@@ -78,52 +77,41 @@ func recordPublication(tx *bbolt.Tx, p Publication) error {
 // that was replaced meanwhile stays as it is.
 func (s *Store) Check(channel, image string, digest v1.Hash, at time.Time) error {
 	return s.update(func(tx *bbolt.Tx) error {
-		p, err := get[Publication](tx, publicationsBucket, key(channel, image))
+		p, err := publicationsBucket.get(tx, key(channel, image))
 		if err != nil || p == nil || p.Digest != digest {
 			return err
 		}
 		p.Checked = at.UTC()
-		return put(tx, publicationsBucket, key(channel, image), p)
+		return publicationsBucket.put(tx, key(channel, image), *p)
 	})
+}
+
+// Publication gives what was last published as image for a channel, nil when nothing was.
+func (s *Store) Publication(channel, image string) (*Publication, error) {
+	return view(s, func(tx *bbolt.Tx) (*Publication, error) { return publicationsBucket.get(tx, key(channel, image)) })
+}
+
+// Publications gives all that is published, by channel, the newest first.
+func (s *Store) Publications() ([]Publication, error) {
+	list, err := view(s, publicationsBucket.all)
+	slices.SortStableFunc(list, func(a, b Publication) int {
+		return cmp.Or(cmp.Compare(a.Channel, b.Channel), b.Time.Compare(a.Time))
+	})
+	return list, err
 }
 
 // Keep notes that a registry refused to write over a tag.
 func (s *Store) Keep(k Kept) error {
 	return s.update(func(tx *bbolt.Tx) error {
 		k.Time = k.Time.UTC()
-		if err := put(tx, keptBucket, key(k.Image), k); err != nil {
+		if err := keptBucket.put(tx, key(k.Image), k); err != nil {
 			return err
 		}
-		return prune(tx, keptBucket)
+		return keptBucket.prune(tx)
 	})
 }
 
 // Kept gives what a registry last refused to make of a tag, nil if nothing.
-func (s *Store) Kept(image string) (k *Kept, err error) {
-	err = s.view(func(tx *bbolt.Tx) (err error) {
-		k, err = get[Kept](tx, keptBucket, key(image))
-		return err
-	})
-	return k, err
-}
-
-// Publication gives what was last published as image for a channel, nil when nothing was.
-func (s *Store) Publication(channel, image string) (p *Publication, err error) {
-	err = s.view(func(tx *bbolt.Tx) (err error) {
-		p, err = get[Publication](tx, publicationsBucket, key(channel, image))
-		return err
-	})
-	return p, err
-}
-
-// Publications gives all that is published, by channel, the newest first.
-func (s *Store) Publications() (p []Publication, err error) {
-	err = s.view(func(tx *bbolt.Tx) (err error) {
-		p, err = all[Publication](tx, publicationsBucket)
-		return err
-	})
-	slices.SortStableFunc(p, func(a, b Publication) int {
-		return compare(a.Channel, b.Channel, b.Time, a.Time)
-	})
-	return p, err
+func (s *Store) Kept(image string) (*Kept, error) {
+	return view(s, func(tx *bbolt.Tx) (*Kept, error) { return keptBucket.get(tx, key(image)) })
 }

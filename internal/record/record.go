@@ -24,22 +24,25 @@ type Store struct {
 	copied string // folder of the copy that this is, removed by Close
 }
 
-// A bucket holds one kind of value. Where new keys keep coming, it is bounded:
+// A bucket holds values of one type. Where new keys keep coming, it is bounded:
 // the values written longest ago go first.
-type bucket struct {
-	name []byte
+type bucket[T any] struct {
+	name string
 	most int // 0: as many as there are channels, and revisions of them that are due
 }
 
 var (
-	etagsBucket        = bucket{[]byte("etags"), 2_000}
-	headsBucket        = bucket{[]byte("heads"), 0}
-	publicationsBucket = bucket{[]byte("publications"), 10_000}
-	historyBucket      = bucket{[]byte("history"), 10_000}
-	failuresBucket     = bucket{[]byte("failures"), 0}
-	keptBucket         = bucket{[]byte("kept"), 10_000}
+	etagsBucket        = bucket[etag]{"etags", 2_000}
+	headsBucket        = bucket[head]{"heads", 0}
+	publicationsBucket = bucket[Publication]{"publications", 10_000}
+	historyBucket      = bucket[Event]{"history", 10_000}
+	failuresBucket     = bucket[Failure]{"failures", 0}
+	keptBucket         = bucket[Kept]{"kept", 10_000}
 
-	buckets = []bucket{etagsBucket, headsBucket, publicationsBucket, historyBucket, failuresBucket, keptBucket}
+	buckets = []interface {
+		create(*bbolt.Tx) error
+		check(*bbolt.Tx) error
+	}{etagsBucket, headsBucket, publicationsBucket, historyBucket, failuresBucket, keptBucket}
 )
 
 // envelope is what is stored around every value: the version of its shape, and
@@ -65,28 +68,33 @@ func key(parts ...string) []byte {
 	return k
 }
 
-// put writes a value over the one that was there.
-func put[T any](tx *bbolt.Tx, b bucket, key []byte, value T) error {
-	in := tx.Bucket(b.name)
-	serial, err := in.NextSequence()
+func (b bucket[T]) in(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket([]byte(b.name)) }
+
+func (b bucket[T]) create(tx *bbolt.Tx) error {
+	_, err := tx.CreateBucket([]byte(b.name))
+	return err
+}
+
+// check reads every value. What cannot be read is found when the file is opened,
+// and can be set aside then, and not in the middle of a cycle.
+func (b bucket[T]) check(tx *bbolt.Tx) error {
+	if b.in(tx) == nil {
+		return &damage{fmt.Errorf("no bucket %s", b.name)}
+	}
+	_, err := b.all(tx)
+	return err
+}
+
+// put writes a value over the one that was there. Without a key it is the number
+// of the write, so that the order of keys is the order in which values came.
+func (b bucket[T]) put(tx *bbolt.Tx, key []byte, value T) error {
+	serial, err := b.in(tx).NextSequence()
 	if err != nil {
 		return err
 	}
-	return write(in, key, serial, value)
-}
-
-// add writes a value under the number of the write, so that the order of keys
-// is the order in which they came.
-func add[T any](tx *bbolt.Tx, b bucket, value T) error {
-	in := tx.Bucket(b.name)
-	serial, err := in.NextSequence()
-	if err != nil {
-		return err
+	if key == nil {
+		key = binary.BigEndian.AppendUint64(nil, serial)
 	}
-	return write(in, binary.BigEndian.AppendUint64(nil, serial), serial, value)
-}
-
-func write(in *bbolt.Bucket, key []byte, serial uint64, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return err
@@ -94,58 +102,48 @@ func write(in *bbolt.Bucket, key []byte, serial uint64, value any) error {
 	if data, err = json.Marshal(envelope{Version: version, Serial: serial, Value: data}); err != nil {
 		return err
 	}
-	return in.Put(key, data)
+	return b.in(tx).Put(key, data)
 }
 
 // get reads a value. It is nil when there is none.
-func get[T any](tx *bbolt.Tx, b bucket, key []byte) (*T, error) {
-	data := tx.Bucket(b.name).Get(key)
+func (b bucket[T]) get(tx *bbolt.Tx, key []byte) (*T, error) {
+	data := b.in(tx).Get(key)
 	if data == nil {
 		return nil, nil
 	}
-	return decode[T](b, key, data)
-}
-
-func decode[T any](b bucket, key, data []byte) (*T, error) {
-	e, err := unwrap(b, key, data)
+	_, value, err := b.decode(key, data)
 	if err != nil {
 		return nil, err
-	}
-	var value T
-	if err := json.Unmarshal(e.Value, &value); err != nil {
-		return nil, &damage{fmt.Errorf("%s %q: %w", b.name, key, err)}
 	}
 	return &value, nil
 }
 
-func unwrap(b bucket, key, data []byte) (envelope, error) {
-	var e envelope
-	if err := json.Unmarshal(data, &e); err != nil {
-		return e, &damage{fmt.Errorf("%s %q: %w", b.name, key, err)}
+func (b bucket[T]) decode(key, data []byte) (e envelope, value T, err error) {
+	if err = json.Unmarshal(data, &e); err == nil && e.Version != version {
+		err = fmt.Errorf("version %d", e.Version)
 	}
-	if e.Version != version {
-		return e, &damage{fmt.Errorf("%s %q: version %d", b.name, key, e.Version)}
+	if err == nil {
+		err = json.Unmarshal(e.Value, &value)
 	}
-	return e, nil
+	if err != nil {
+		err = &damage{fmt.Errorf("%s %q: %w", b.name, key, err)}
+	}
+	return e, value, err
 }
 
 // all reads the values of a bucket in the order of their keys.
-func all[T any](tx *bbolt.Tx, b bucket) ([]T, error) {
-	var values []T
-	err := tx.Bucket(b.name).ForEach(func(key, data []byte) error {
-		value, err := decode[T](b, key, data)
-		if err == nil {
-			values = append(values, *value)
-		}
+func (b bucket[T]) all(tx *bbolt.Tx) (values []T, err error) {
+	err = b.in(tx).ForEach(func(key, data []byte) error {
+		_, value, err := b.decode(key, data)
+		values = append(values, value)
 		return err
 	})
 	return values, err
 }
 
 // prune takes away what was written longest ago from a bucket that is over its bound.
-func prune(tx *bbolt.Tx, b bucket) error {
-	in := tx.Bucket(b.name)
-	if b.most == 0 || count(in) <= b.most {
+func (b bucket[T]) prune(tx *bbolt.Tx) error {
+	if b.most == 0 || count(b.in(tx)) <= b.most {
 		return nil
 	}
 	type entry struct {
@@ -153,8 +151,8 @@ func prune(tx *bbolt.Tx, b bucket) error {
 		key    []byte
 	}
 	var entries []entry
-	err := in.ForEach(func(key, data []byte) error {
-		e, err := unwrap(b, key, data)
+	err := b.in(tx).ForEach(func(key, data []byte) error {
+		e, _, err := b.decode(key, data)
 		entries = append(entries, entry{e.Serial, slices.Clone(key)})
 		return err
 	})
@@ -163,7 +161,7 @@ func prune(tx *bbolt.Tx, b bucket) error {
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(b.serial, a.serial) })
 	for _, e := range entries[b.most:] {
-		if err := in.Delete(e.key); err != nil {
+		if err := b.in(tx).Delete(e.key); err != nil {
 			return err
 		}
 	}
@@ -177,4 +175,19 @@ func count(in *bbolt.Bucket) int {
 		n++
 	}
 	return n
+}
+
+// view gives what a function reads.
+func view[T any](s *Store, read func(*bbolt.Tx) (T, error)) (value T, err error) {
+	err = s.guard(func() error {
+		return s.db.View(func(tx *bbolt.Tx) (err error) {
+			value, err = read(tx)
+			return err
+		})
+	})
+	return value, err
+}
+
+func (s *Store) update(write func(*bbolt.Tx) error) error {
+	return s.guard(func() error { return s.db.Update(write) })
 }

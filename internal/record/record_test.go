@@ -193,14 +193,14 @@ func TestPrune(t *testing.T) {
 		want string
 	}{{5, "a b c d e"}, {3, "a d e"}, {3, "a d e"}, {1, "e"}, {0, "e"}} {
 		err := s.update(func(tx *bbolt.Tx) error {
-			return prune(tx, bucket{keptBucket.name, step.most})
+			return bucket[Kept]{keptBucket.name, step.most}.prune(tx)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
-		err = s.view(func(tx *bbolt.Tx) error {
-			kept, err := all[Kept](tx, keptBucket)
+		err = s.db.View(func(tx *bbolt.Tx) error {
+			kept, err := keptBucket.all(tx)
 			for _, l := range kept {
 				got = append(got, l.Image)
 			}
@@ -239,7 +239,7 @@ func TestStoredShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	err := s.view(func(tx *bbolt.Tx) error {
+	err := s.db.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 			return b.ForEach(func(k, v []byte) error {
 				got = append(got, fmt.Sprintf("%s %q %s", name, k, v))
@@ -276,7 +276,7 @@ func TestUnreadableValue(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openTemp(t)
 			err := s.update(func(tx *bbolt.Tx) error {
-				return tx.Bucket(keptBucket.name).Put([]byte("k"), []byte(tt.data))
+				return keptBucket.in(tx).Put([]byte("k"), []byte(tt.data))
 			})
 			if err != nil {
 				t.Fatal(err)
