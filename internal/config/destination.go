@@ -21,7 +21,10 @@ type Destination struct {
 	Plain    bool   // the registry is spoken to without encryption, on purpose
 }
 
-const maxPrefix = 120 // leaves room for the longest channel below the 255 of a repository name
+const (
+	ofLayout  = "oci:" // begins what is a layout
+	maxPrefix = 120    // leaves room for the longest channel below the 255 of a repository name
+)
 
 // A component of a repository name, as the OCI distribution specification has
 // it: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
@@ -39,7 +42,7 @@ func ParseDestination(to, dir string) (Destination, error) { return destination(
 func destination(dir string) form[Destination] {
 	const want = "oci:DIR or [http://]HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or http://registry:5000/org"
 	return form[Destination]{want, func(to string) (d Destination, err error) {
-		if folder, ok := strings.CutPrefix(to, "oci:"); ok {
+		if folder, ok := strings.CutPrefix(to, ofLayout); ok {
 			d.Layout, err = layoutFolder(folder, dir)
 		} else {
 			d.Registry, d.Plain = strings.CutPrefix(to, "http://")
@@ -60,7 +63,7 @@ func layoutFolder(folder, dir string) (string, error) {
 	layout := resolve(dir, folder)
 	switch {
 	case folder == "" || strings.HasPrefix(folder, "//"):
-		return "", errors.New("no folder after oci:")
+		return "", fmt.Errorf("no folder after %v", ofLayout)
 	case layout == "/":
 		return "", errors.New("the root folder cannot hold images")
 	}
@@ -104,7 +107,7 @@ func (d Destination) Below(under string) (name.Repository, error) {
 // that could not be read.
 func (d Destination) place() string {
 	if d.Layout != "" {
-		return "oci:" + filepath.Clean(d.Layout)
+		return ofLayout + filepath.Clean(d.Layout)
 	}
 	repository, err := name.NewRepository(d.Repository("x"))
 	if err != nil || d.Registry == "" {

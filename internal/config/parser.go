@@ -157,7 +157,7 @@ func (p *parser) mapping(v value, want string, keys []key) (name value) {
 			name = v
 		}
 		k.rule.read(p, v)
-	}) {
+	}) || p.budget < 0 { // what was not read is not missing
 		return value{}
 	}
 	delete(kinds, "")
