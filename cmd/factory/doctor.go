@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
-	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
-	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
 type doctorOptions struct{ output }
@@ -88,7 +85,7 @@ func (a *app) examine(ctx context.Context, c config.Config) []finding {
 		{Check: "configuration", OK: true, Detail: fmt.Sprintf("%s: %s, %s", a.configPath(), plural(len(c.Channels), "channel"), plural(len(c.Publish), "destination"))},
 		examineImage(c), examineState(c), examineDir(c),
 	}
-	findings = slices.Insert(findings, 2, examineNix(ctx)...)
+	findings = slices.Insert(findings, 2, examineNix(ctx, c)...)
 	findings = append(findings, a.examineUpstream(ctx, c)...)
 	for _, sub := range c.Substituters {
 		findings = append(findings, a.examineCache(ctx, sub))
@@ -113,29 +110,6 @@ func judge(check, detail string, err error, advice string) finding {
 func examineImage(c config.Config) finding {
 	id, err := recipe.Identify(c.Image, recipe.Settings{})
 	return judge("image folder", c.Image+" "+brief(string(id)), err, "image: in the configuration names a folder with image.nix, rootfs and bin")
-}
-
-// examineNix looks for Nix, and tries how it evaluates.
-func examineNix(ctx context.Context) []finding {
-	nix, err := evaluator.Find(ctx)
-	found := judge("Nix", "version "+nix.Version, err, getNix)
-	if err != nil {
-		return []finding{found}
-	}
-	if toolset.TooOldForNewest(nix.Version) {
-		found.Advice = "newer trees of nixpkgs want " + toolset.Newest + " or newer: " + getNix
-	}
-	var mode evaluator.Mode
-	dir, err := os.MkdirTemp("", "factory-doctor-*")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		mode, err = nix.Mode(ctx, dir)
-	}
-	tried := judge("evaluation", mode.String(), err, getNix)
-	if err == nil && !mode.Namespaces {
-		tried.Advice = "nothing has to be done: what is to be refused is refused. Namespaces would be a second wall, see the operator's guide"
-	}
-	return []finding{found, tried}
 }
 
 func (a *app) examineUpstream(ctx context.Context, c config.Config) []finding {

@@ -7,7 +7,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
-const getNix = "get Nix from https://nixos.org/download, or run the factory's own image, which has it"
+const getNix = "get Nix from https://nixos.org/download"
 
 // hint says what a user can do about an error, or nothing.
 func hint(err error) string {
@@ -17,7 +17,7 @@ func hint(err error) string {
 	)
 	switch {
 	case errors.As(err, &missing):
-		return "the factory evaluates nixpkgs with Nix 2.18 or newer; " + getNix
+		return "where a nixpkgs names no Nix, or a tool has to be built, that takes one of this machine's, 2.18 or newer; " + getNix
 	case errors.As(err, &old):
 		return getNix
 	}

@@ -30,6 +30,7 @@ type inspection struct {
 	NarHash   string             `json:"narHash"`
 	StorePath string             `json:"storePath"`
 	Recipe    recipe.ID          `json:"recipe"`
+	Nix       string             `json:"nix,omitempty"`
 	Systems   []systemInspection `json:"systems"`
 }
 
@@ -60,7 +61,10 @@ IMAGE is a reference into a registry, or oci:DIR:NAME:TAG (or @DIGEST) for an OC
 layout; the digest may be that of one system's image. The name of a CHANNEL of the
 configuration stands for its newest image at the first destination that has one.
 
-JSON: {image, digest, channel, rev, created, sha256, narHash, storePath, recipe,
+Which Nix evaluated it is shown where the state file has a record of the image: any
+other one would have given the same image.
+
+JSON: {image, digest, channel, rev, created, sha256, narHash, storePath, recipe, nix,
 systems: [{system, digest, layers: [{digest, size, key, paths}], tools: [{name,
 version, path}], size}]}; sizes are compressed bytes.`,
 		Example: `  factory inspect nixos-26.05
@@ -93,6 +97,7 @@ func (a *app) inspect(ctx context.Context, ref string, o inspectOptions) error {
 		}
 		return err
 	}
+	result.Nix = a.evaluatedBy(result.Digest)
 	if o.format == "json" {
 		return writeJSON(a.stdout, result)
 	}
@@ -109,6 +114,27 @@ func (a *app) look(ctx context.Context, at located) (inspection, error) {
 		return inspectSingle(at.ref, img)
 	}
 	return inspection{}, err
+}
+
+// evaluatedBy is the version of the Nix that evaluated an image, which the state
+// file of who published it knows. Where that is not at hand it is not known.
+func (a *app) evaluatedBy(digest v1.Hash) string {
+	c, err := a.config(false)
+	if err != nil {
+		return ""
+	}
+	store, err := snapshot(c)
+	if err != nil {
+		return ""
+	}
+	defer store.Close()
+	publications, _ := store.Publications()
+	for _, p := range publications {
+		if p.Digest == digest {
+			return p.Nix
+		}
+	}
+	return ""
 }
 
 // single opens the image of one system. Below an index it has a digest only.
@@ -216,6 +242,9 @@ func (a *app) inspectTable(r inspection) error {
 	rows := [][]string{
 		{"image", r.Image}, {"digest", r.Digest.String()}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
 		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"flake", "github:NixOS/nixpkgs/" + r.Rev}, {"recipe", string(r.Recipe)},
+	}
+	if r.Nix != "" {
+		rows = append(rows, []string{"evaluated by", "Nix " + said.Line(r.Nix)})
 	}
 	if err := a.facts(rows); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	programs "github.com/nixpkgs-factory/factory/internal/run"
 )
 
@@ -91,6 +92,7 @@ type app struct {
 	configFile string
 	stateFile  string
 	cacheDir   string
+	nixChoice  string
 	logFormat  string
 	quiet      bool
 	verbose    bool
@@ -108,9 +110,9 @@ func (a *app) rootCommand() *cobra.Command {
 image with Nix, Cachix, Attic and that very nixpkgs already in its store, and
 publishes it as <org>/nixpkgs-<channel>:<commit>.
 
-It needs a network and Nix 2.18 or newer; no Docker, no root, no KVM. Nix is
-used to evaluate; nothing is written to /nix, unless a tool is in no binary cache
-and has to be built.
+It needs a network; no Nix, no Docker, no root, no KVM. What evaluates a nixpkgs
+is the Nix that it names itself, out of the binary cache. Nothing is written to
+/nix. Only a tool that is in no binary cache is built, by the Nix of this machine.
 
 channels.yaml says what to follow and where to publish.
 
@@ -134,6 +136,8 @@ configuration (nothing was done), 130 interrupted.`,
 	flags.StringVar(&a.stateFile, "state", "", "state file (FACTORY_STATE; default: what the configuration says)")
 	flags.StringVar(&a.cacheDir, "cache-dir", "", "folder for unfinished work (FACTORY_CACHE_DIR; default: what the configuration says)")
 	flags.StringArrayVar(&a.publish, "publish", nil, "publish here instead of where the configuration says; may be repeated (FACTORY_PUBLISH, separated by spaces)")
+	flags.StringVar(&a.nixChoice, "nix", "", "Nix that evaluates: auto, tree (the one that the nixpkgs names) or path (the one on PATH) (FACTORY_NIX; default: what the configuration says)")
+	root.RegisterFlagCompletionFunc("nix", cobra.FixedCompletions(evaluator.Choices, nothingElse))
 	flags.StringVar(&a.logFormat, "log-format", "text", "log on stderr: text (for people on a terminal, key=value elsewhere) or json")
 	root.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{logText, logJSON}, nothingElse))
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "log errors only")

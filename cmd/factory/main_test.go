@@ -119,6 +119,7 @@ func setUp(env *testscript.Env, f *standin.Fixture) error {
 	env.Setenv("UPSTREAM", upstream.URL())
 	env.Setenv("ARCHIVE_RELEASE_DOC", f.ArchiveFile(f.Commit("release-doc").Rev))
 	env.Setenv("PORT", port)
+	env.Setenv("FACTORY_NIX", "path")         // the one that the miniature nixpkgs names takes time to fetch
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector makes every program end a second later
 	return os.Mkdir(home, 0o755)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/keep"
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
@@ -50,6 +52,12 @@ func (a *app) config(optional bool) (config.Config, error) {
 		if err := c.SetSource(v); err != nil {
 			return config.Config{}, usageError{fmt.Errorf("FACTORY_IMAGE_SOURCE: %w", err)}
 		}
+	}
+	if v := a.setting(a.nixChoice, "FACTORY_NIX"); v != "" {
+		if !slices.Contains(evaluator.Choices, v) {
+			return config.Config{}, usageError{fmt.Errorf("--nix %q: want %s", v, strings.Join(evaluator.Choices, ", "))}
+		}
+		c.Nix = v
 	}
 	if v := a.setting(a.stateFile, "FACTORY_STATE"); v != "" {
 		c.State = v
@@ -218,15 +226,16 @@ func (a *app) wire(c config.Config, store *record.Store) (*cycle.Factory, error)
 	for i, s := range c.Substituters {
 		subs[i] = binarycache.Substituter{URL: s.URL, Keys: s.Keys}
 	}
+	cache := binarycache.New(f, subs)
 	return &cycle.Factory{
 		Config:     c,
 		Heads:      client,
 		Fetch:      a.archives(c, f),
-		Cache:      binarycache.New(f, subs),
+		Cache:      cache,
 		Store:      store,
 		Repository: open,
 		Uploads:    a.uploads(c),
-		Nix:        evaluator.Find,
+		Nix:        a.nix(c, cache),
 		Dir:        c.Cache,
 		ConfigDir:  filepath.Dir(a.configPath()),
 		Log:        a.logger(),
@@ -234,6 +243,16 @@ func (a *app) wire(c config.Config, store *record.Store) (*cycle.Factory, error)
 		Progress:   a.bars(),
 		Now:        time.Now,
 	}, nil
+}
+
+// nix finds the Nix that evaluates.
+func (a *app) nix(c config.Config, cache *binarycache.Cache) *evaluator.Chooser {
+	return &evaluator.Chooser{
+		Choice:    evaluator.Choice(c.Nix),
+		Keep:      keep.Folder{Dir: keptNix(c), Source: cache, Most: evaluator.MaxClosure, Progress: a.bars()},
+		Installed: evaluator.Find,
+		Log:       a.logger(),
+	}
 }
 
 func (a *app) fetch() *fetch.Client {

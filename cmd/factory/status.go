@@ -33,6 +33,7 @@ type publishedStatus struct {
 	Rev    git.Rev   `json:"rev"`
 	Image  string    `json:"image"`
 	Digest v1.Hash   `json:"digest"`
+	Nix    string    `json:"nix,omitempty"` // that evaluated it
 	Time   time.Time `json:"time"`
 }
 
@@ -52,7 +53,7 @@ func (a *app) statusCommand() *cobra.Command {
 published for it, and the last failure since. Reads the state file only; factory
 plan asks upstream and the registries.
 
-JSON: [{channel, head, published: {rev, image, digest, time}, upToDate, lag,
+JSON: [{channel, head, published: {rev, image, digest, nix, time}, upToDate, lag,
 failure: {error, count, time, next}, goneSince}]; lag is the number of seconds from the
 channel's move to its head until the image was published, or until now if it has not
 been. published, lag and failure are null where there is none. goneSince is there
@@ -113,7 +114,7 @@ func statusOf(store *record.Store, ch config.Channel, now time.Time) (channelSta
 		return s, err
 	}
 	if p := newestOf(publications, ch.Name, head); p != nil {
-		s.Published = &publishedStatus{Rev: p.Rev, Image: p.Image, Digest: p.Digest, Time: p.Time.UTC()}
+		s.Published = &publishedStatus{Rev: p.Rev, Image: p.Image, Digest: p.Digest, Nix: p.Nix, Time: p.Time.UTC()}
 	}
 	if since, err := store.Gone(ch.Name); err != nil {
 		return s, err

@@ -149,7 +149,7 @@ channels: [ { name: %s } ]
 		Repository: func(to config.Destination, channel string) (registry.Repository, error) {
 			return registry.Layout(to.Layout, to.Repository(channel)), nil
 		},
-		Nix:      evaluator.Find,
+		Nix:      &evaluator.Chooser{Choice: evaluator.Path, Installed: evaluator.Find},
 		Dir:      filepath.Join(dir, "work"),
 		Moved:    new(cycle.Moved),
 		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),

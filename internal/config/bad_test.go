@@ -67,7 +67,7 @@ func checkErrors(t *testing.T, data string, want []string) []string {
 
 const (
 	valid = "\nchannels: [ { name: a } ]\n"
-	known = "upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state, cache, jitter, grace, limit, backfill, labels, verify, upload, notify or evaluation"
+	known = "upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state, cache, jitter, grace, limit, backfill, labels, verify, upload, notify, nix or evaluation"
 )
 
 func TestErrors(t *testing.T) {

@@ -47,6 +47,7 @@ type Config struct {
 	Verify       []string          // commands for sh -c, in the folder of the file, that an image has to pass before its tag
 	Upload       []Upload          // binary caches that get what upstream does not have
 	Notify       []Notify
+	Nix          string // that evaluates: auto, tree or path
 	Evaluation   Evaluation
 }
 

@@ -40,6 +40,7 @@ func defaultsIn(t *testing.T, dir string) Config {
 		Compression:  "gzip",
 		Grace:        10 * time.Minute,
 		Limit:        6 * time.Hour,
+		Nix:          "auto",
 		Evaluation:   Evaluation{Timeout: 10 * time.Minute, Memory: 4 << 30},
 		State:        filepath.Join(dir, "factory.db"),
 	}

@@ -39,3 +39,17 @@ func TestEvaluation(t *testing.T) {
 		}
 	}
 }
+
+// Which Nix evaluates is one of three words.
+func TestNix(t *testing.T) {
+	for text, want := range map[string]string{"": "auto", "nix: auto": "auto", "nix: tree": "tree", "nix: path": "path", "nix: none": "", "nix: [ path ]": ""} {
+		c, err := Parse("channels.yaml", []byte(text+"\nchannels: [ { name: nixos-26.05 } ]\n"))
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), "auto, tree or path") {
+				t.Errorf("%s: %+v, %v", text, c.Nix, err)
+			}
+		} else if err != nil || c.Nix != want {
+			t.Errorf("%s: %q, %v, want %q", text, c.Nix, err, want)
+		}
+	}
+}

@@ -51,6 +51,7 @@ func (c *Config) rules(dir string) rule {
 			"{ attic: https://attic.example.org, cache: mycache }, { cachix: mycache } or { store: s3://bucket }", (*Upload).keys, Upload.place)},
 		key{name: "notify", rule: mappings(&c.Notify, "webhook", "a list of webhooks, such as [ { urlFrom: FACTORY_WEBHOOK_URL } ]",
 			"a webhook, such as { urlFrom: FACTORY_WEBHOOK_URL }", (*Notify).keys, func(n Notify) string { return n.URLFrom })},
+		key{name: "nix", value: "auto", rule: text(&c.Nix, oneOf("Nix", "auto", "tree", "path"))},
 		key{name: "evaluation", value: "{}", rule: settings(
 			key{name: "timeout", value: "10m", rule: duration(&c.Evaluation.Timeout, "10s", "24h", "10m")},
 			key{name: "memory", value: "4GiB", rule: memory(&c.Evaluation.Memory, "256MiB", "1024GiB", "4GiB")},

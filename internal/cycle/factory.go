@@ -45,8 +45,9 @@ type Factory struct {
 	// and users can substitute it.
 	Uploads []upload.Target
 
-	// Nix finds the Nix of this machine; asked only when something is built.
-	Nix func(context.Context) (evaluator.Nix, error)
+	// Nix finds the Nix that evaluates a source, and the one that is installed;
+	// asked only when something is built.
+	Nix *evaluator.Chooser
 
 	Dir       string // for unfinished work; what is below it may be deleted
 	ConfigDir string // where commands of the configuration run
@@ -123,6 +124,9 @@ func (f *Factory) Cycle(ctx context.Context, o Options) ([]Result, error) {
 	f.Cache.Forget()
 	if err := workdir.Sweep(ctx, f.Dir); err != nil && ctx.Err() == nil {
 		f.Log.Warn("what killed builds left behind is not removed", "error", err)
+	}
+	if err := f.Nix.Keep.Sweep(f.Now()); err != nil {
+		f.Log.Warn("a Nix that is kept and no longer used is not removed", "error", err)
 	}
 	jobs, err := f.survey(ctx, o.Patient)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/source"
 )
@@ -20,11 +21,15 @@ type nixpkgs struct {
 }
 
 // takeSource downloads the archive of a revision's commit and proves that it is the
-// commit's tree.
-func (f *Factory) takeSource(ctx context.Context, r revision, dir string, log *slog.Logger) (nixpkgs, error) {
+// commit's tree. Which Nix it names it tells as soon as that has come.
+func (f *Factory) takeSource(ctx context.Context, r revision, dir string, fallback *early, log *slog.Logger) (nixpkgs, error) {
+	defer fallback.end()
 	up := f.Config.Upstream
 	url := source.ArchiveURL(up.Archive, up.Repository, r.commit.Rev)
-	tree, err := source.Fetch(ctx, f.Fetch, url, source.Options{Dir: dir, Progress: f.Progress, Label: r.channel.Name + " source"})
+	tree, err := source.Fetch(ctx, f.Fetch, url, source.Options{
+		Dir: dir, Progress: f.Progress, Label: r.channel.Name + " source",
+		Early: source.Early{Path: evaluator.FallbackFile, Most: evaluator.MaxFallbackFile, Take: fallback.take},
+	})
 	if err != nil {
 		return nixpkgs{}, err
 	}

@@ -74,7 +74,12 @@ func (f *Factory) objects(ctx context.Context, w work, set toolset.Toolset, args
 		return objects{}, fmt.Errorf("%s: %w", strings.Join(names, ", "), cause)
 	}
 	w.log.Info("building what no cache has", "system", args.System, "tools", strings.Join(names, " "))
-	store := realise.Store{Nix: w.nix}
+	installed, err := f.Nix.Installed(ctx)
+	if err != nil {
+		return objects{}, fmt.Errorf("%s: %w: it has to be built, and %w", strings.Join(names, ", "), cause, err)
+	}
+	installed.Limits = f.limits()
+	store := realise.Store{Nix: installed}
 	for _, sub := range f.Config.Substituters {
 		store.Substituters = append(store.Substituters, sub.URL)
 		store.Keys = append(store.Keys, sub.Keys...)

@@ -27,6 +27,8 @@ type Part struct {
 
 	// Lacks is the store path that no cache has, where the digest is empty.
 	Lacks nix.BaseName `json:"lacks,omitzero"`
+
+	Nix string `json:"nix"` // version of the one that evaluated
 }
 
 // BuildPart builds the image of one system and pushes it to every destination,
@@ -63,6 +65,7 @@ func (f *Factory) part(ctx context.Context, j job, system config.System, fresh b
 		return part, err
 	}
 	defer end()
+	part.Nix = w.nix.Version
 	stacks, err := f.pack(ctx, w, []config.System{system})
 	part.Lacks = stacks.lacks[system]
 	if err != nil || len(stacks.each) == 0 {
@@ -143,13 +146,13 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) ([]target, erro
 	if err != nil {
 		return j.targets, err
 	}
-	lacks := make(lacking)
+	not := unsaid{lacks: make(lacking), nix: parts[0].Nix}
 	for _, part := range parts {
 		if !part.Lacks.IsZero() {
-			lacks[part.System] = part.Lacks
+			not.lacks[part.System] = part.Lacks
 		}
 	}
-	targets, err := f.publish(ctx, j, index, lacks, dir)
+	targets, err := f.publish(ctx, j, index, not, dir)
 	if err != nil {
 		return targets, err
 	}

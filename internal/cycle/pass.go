@@ -48,7 +48,7 @@ func (f *Factory) pass(ctx context.Context, j job, fresh bool, log *slog.Logger)
 	if err != nil {
 		return done, err
 	}
-	if done.targets, err = f.publish(ctx, j, index, stacks.lacks, w.dir); err != nil {
+	if done.targets, err = f.publish(ctx, j, index, unsaid{stacks.lacks, w.nix.Version}, w.dir); err != nil {
 		return done, err
 	}
 	if err := f.record(j, done.targets); err != nil {
@@ -77,10 +77,6 @@ func (f *Factory) begin(ctx context.Context, j job, fresh bool, log *slog.Logger
 			return w, nil, fmt.Errorf("publish: %s: %w", t.repo.Ref(j.commit.Rev.String()), err)
 		}
 	}
-	if w.nix, err = f.Nix(ctx); err != nil {
-		return w, nil, err
-	}
-	w.nix.Limits = evaluator.Limits{Timeout: f.Config.Evaluation.Timeout, Memory: f.Config.Evaluation.Memory}
 	dir, release, err := f.workDir(ctx)
 	if err != nil {
 		return w, nil, err
@@ -90,13 +86,14 @@ func (f *Factory) begin(ctx context.Context, j job, fresh bool, log *slog.Logger
 	if !fresh {
 		w.old = reuse.Find(using, f.earlier(j.revision), reuse.Options{Limit: f.LookBack, Lost: lostBlobs(j.targets), Log: log})
 	}
-	if w.src, err = f.takeSource(ctx, j.revision, dir, log); err != nil {
+	w, giveBack, err := f.takeIn(ctx, w)
+	if err != nil {
 		forget()
 		release()
-		return w, nil, fmt.Errorf("source: %w", err)
+		return w, nil, err
 	}
 	return w, func() {
-		w.src.tree.Close()
+		giveBack()
 		forget()
 		release()
 	}, nil

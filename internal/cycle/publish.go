@@ -16,9 +16,9 @@ import (
 
 // publish checks the index, sends it to every target, has it verified there,
 // and sets the tags: first all blobs and manifests everywhere, then the commit
-// tags, then the moving tags. lacks are the systems that were left out. What the
-// targets have afterwards is returned, also after an error.
-func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, lacks lacking, scratch string) ([]target, error) {
+// tags, then the moving tags. What the targets have afterwards is returned, also
+// after an error.
+func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not unsaid, scratch string) ([]target, error) {
 	if err := check.Index(index, scratch); err != nil {
 		return j.targets, fmt.Errorf("check: %w", err)
 	}
@@ -44,7 +44,7 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, lacks
 		state:   plan.Published{Found: true, Digest: digest, Rev: j.commit.Rev, Recipe: j.recipe},
 		version: manifest.Annotations[image.ReleaseLabel],
 		systems: image.Systems(manifest),
-		lacks:   lacks,
+		unsaid:  not,
 		checked: f.Now(), // the push has asked for everything
 	}
 	var moving []string

@@ -25,6 +25,7 @@ func publications(j job, targets []target, at time.Time) []record.Publication {
 			Time:    at,
 			Systems: t.systems,
 			Lacks:   t.lacks,
+			Nix:     t.nix,
 			Checked: t.checked,
 			Action:  string(j.plan.Action),
 			Reason:  string(j.plan.Reason),

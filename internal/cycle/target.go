@@ -37,8 +37,14 @@ type held struct {
 	state   plan.Published
 	version string          // of nixpkgs, where the image says it
 	systems []config.System // that the image is for
-	lacks   lacking         // store paths that systems which it is not for wait for
 	checked time.Time       // all that is below the digest was there
+	unsaid
+}
+
+// unsaid is what an image does not say of itself, and only the record knows.
+type unsaid struct {
+	lacks lacking // store paths that systems which it is not for wait for
+	nix   string  // version of the Nix that evaluated: the image would be the same by another
 }
 
 // resolve asks each destination for the tag of a revision's commit.
@@ -113,7 +119,7 @@ func holds(ctx context.Context, r revision, repo registry.Repository, recorded *
 func remembered(r *record.Publication) held {
 	return held{
 		state:   plan.Published{Found: true, Digest: r.Digest, Rev: r.Rev, Recipe: r.Recipe},
-		version: r.Version, systems: r.Systems, lacks: r.Lacks,
+		version: r.Version, systems: r.Systems, unsaid: unsaid{r.Lacks, r.Nix},
 	}
 }
 

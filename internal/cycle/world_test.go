@@ -19,6 +19,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/keep"
 	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
@@ -58,6 +59,7 @@ type settings struct {
 	channels string   // YAML of the list; "": both, the first with the tag latest
 	caches   string   // YAML of further substituters, asked before the stand-in's
 	dir      string   // "": a temporary folder
+	nix      string   // "": path, for the one that the miniature nixpkgs names takes time to fetch
 }
 
 // world is an upstream, a configuration that follows it, and a place to publish
@@ -105,8 +107,8 @@ func newWorld(t testing.TB, s settings) *world {
 	for _, to := range s.publish {
 		text += fmt.Sprintf("- to: %q\n", to)
 	}
-	text += fmt.Sprintf("image: %q\nsystems: [ %s ]\nchannels: %s\ncache: work\n",
-		image, or(s.systems, foreign), or(s.channels, bothChannels))
+	text += fmt.Sprintf("image: %q\nsystems: [ %s ]\nchannels: %s\ncache: work\nnix: %s\n",
+		image, or(s.systems, foreign), or(s.channels, bothChannels), or(s.nix, "path"))
 	file := filepath.Join(w.dir, "channels.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -146,20 +148,26 @@ func (w *world) open() *cycle.Factory {
 	for _, s := range w.config.Substituters {
 		subs = append(subs, binarycache.Substituter{URL: s.URL, Keys: s.Keys})
 	}
+	cache := binarycache.New(client, subs)
 	return &cycle.Factory{
 		Config:     w.config,
 		Heads:      api,
 		Fetch:      client,
-		Cache:      binarycache.New(client, subs),
+		Cache:      cache,
 		Store:      store,
 		Repository: w.repository,
-		Nix:        evaluator.Find,
-		Dir:        w.config.Cache,
-		ConfigDir:  w.dir,
-		Moved:      new(cycle.Moved),
-		Log:        slog.New(slog.NewTextHandler(&w.log, nil)),
-		Progress:   progress.Silent{},
-		Now:        func() time.Time { return w.now },
+		Nix: &evaluator.Chooser{
+			Choice:    evaluator.Choice(w.config.Nix),
+			Keep:      keep.Folder{Dir: filepath.Join(w.config.Cache, "nix"), Source: cache, Most: evaluator.MaxClosure, Progress: progress.Silent{}},
+			Installed: evaluator.Find,
+			Log:       slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		},
+		Dir:       w.config.Cache,
+		ConfigDir: w.dir,
+		Moved:     new(cycle.Moved),
+		Log:       slog.New(slog.NewTextHandler(&w.log, nil)),
+		Progress:  progress.Silent{},
+		Now:       func() time.Time { return w.now },
 	}
 }
 

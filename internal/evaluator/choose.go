@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -42,11 +41,9 @@ type Chooser struct {
 	told   string // what was said last of why it is not the tree's
 }
 
-// Files are those of a nixpkgs. The error is fs.ErrNotExist where there is none of
-// the name.
-type Files interface {
-	ReadFile(path string, most int64) ([]byte, error)
-}
+// File waits for the FallbackFile of a tree, and tells whether it has one of at
+// most MaxFallbackFile bytes.
+type File func() (text []byte, there bool, err error)
 
 // UnfitError says why it cannot be the tree's Nix that evaluates, on this machine.
 type UnfitError struct{ Why error }
@@ -58,12 +55,12 @@ func unfit(format string, args ...any) error { return &UnfitError{fmt.Errorf(for
 
 // For returns the Nix that evaluates a tree. What it takes to try it goes into
 // the folder scratch. The Nix is there until release is called.
-func (c *Chooser) For(ctx context.Context, tree Files, scratch, label string) (n Nix, release func(), err error) {
+func (c *Chooser) For(ctx context.Context, file File, scratch, label string) (n Nix, release func(), err error) {
 	if c.Choice == Path {
 		n, err = c.Installed(ctx)
 		return n, func() {}, err
 	}
-	n, release, err = c.ofTree(ctx, tree, scratch, label)
+	n, release, err = c.ofTree(ctx, file, scratch, label)
 	if err == nil || c.Choice == Tree || !errors.As(err, new(*UnfitError)) {
 		return n, release, err
 	}
@@ -86,8 +83,8 @@ func (c *Chooser) tell(n Nix, why error) {
 }
 
 // ofTree returns the Nix that a tree names.
-func (c *Chooser) ofTree(ctx context.Context, tree Files, scratch, label string) (Nix, func(), error) {
-	root, err := wanted(tree)
+func (c *Chooser) ofTree(ctx context.Context, file File, scratch, label string) (Nix, func(), error) {
+	root, err := wanted(file)
 	if err != nil {
 		return Nix{}, nil, err
 	}
@@ -134,17 +131,17 @@ func (c *Chooser) unpacked(kept keep.Closure) (Nix, error) {
 }
 
 // wanted reads which Nix a tree names for this machine.
-func wanted(tree Files) (nix.StorePath, error) {
+func wanted(file File) (nix.StorePath, error) {
 	system, err := system()
 	if err != nil {
 		return nix.StorePath{}, &UnfitError{err}
 	}
-	text, err := tree.ReadFile(FallbackFile, MaxFallbackFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nix.StorePath{}, unfit("it names none")
-	}
+	text, there, err := file()
 	if err != nil {
-		return nix.StorePath{}, &UnfitError{err}
+		return nix.StorePath{}, err
+	}
+	if !there {
+		return nix.StorePath{}, unfit("it names none")
 	}
 	paths, err := Named(text)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -38,26 +37,20 @@ func cacheOf(t testing.TB) *binarycache.Cache {
 	return binarycache.New(fetch.New(fetch.Options{}), []binarycache.Substituter{{URL: "file://" + f.CacheFolder(), Keys: []nix.PublicKey{key}}})
 }
 
-// files is a tree that has these.
-type files map[string]string
-
-func (f files) ReadFile(path string, most int64) ([]byte, error) {
-	text, ok := f[path]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return []byte(text), nil
+// says is a tree whose file has this text.
+func says(text string) File {
+	return func() ([]byte, bool, error) { return []byte(text), true, nil }
 }
 
 // naming is a tree that names the Nix of the stand-in's packages.
-func naming(t testing.TB) files {
+func naming(t testing.TB) File {
 	t.Helper()
 	f, err := prepare()
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := f.Outputs(f.Commit("shared").Rev, "x86_64-linux")["nixRelease"][0]
-	return files{FallbackFile: "{\n  x86_64-linux = \"" + path + "\";\n}\n"}
+	return says("{\n  x86_64-linux = \"" + path + "\";\n}\n")
 }
 
 func chooser(t testing.TB, choice Choice) *Chooser {

@@ -158,3 +158,18 @@ func room(dir string, size int64) error {
 	}
 	return nil
 }
+
+// Kept lists the closures that are there.
+func (f Folder) Kept() []nix.StorePath {
+	entries, err := os.ReadDir(f.Dir)
+	if err != nil {
+		return nil
+	}
+	var roots []nix.StorePath
+	for _, entry := range entries {
+		if p, err := nix.ParseStorePathBase(entry.Name()); err == nil && entry.IsDir() {
+			roots = append(roots, p)
+		}
+	}
+	return roots
+}

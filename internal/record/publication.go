@@ -31,6 +31,9 @@ type Publication struct {
 	// cache had. It has no entry for one of which that is not known.
 	Lacks map[config.System]nix.BaseName `json:"lacks,omitempty"`
 
+	// Nix is the version of the Nix that evaluated, "" where that is not known.
+	Nix string `json:"nix,omitempty"`
+
 	// Checked is when all that is below the digest was last seen to be there.
 	Checked time.Time `json:"checked,omitzero"`
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 // The names under which this program starts itself.
@@ -24,7 +27,7 @@ const (
 
 // stage is what a stage is told, in its only argument.
 type stage struct {
-	Program string
+	Program string // "": the namespaces are all that is wanted
 	Argv    []string
 	Dir     string
 	Confinement
@@ -61,6 +64,26 @@ func (c Command) prepare(ctx context.Context) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
+// TryNamespaces says why a program cannot have namespaces on this machine, if so.
+// It starts none in them.
+func TryNamespaces(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "factory-namespaces-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	told, err := json.Marshal(stage{Dir: dir, Confinement: Confinement{Namespaces: &Namespaces{Read: []string{dir}, Store: dir}}})
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", string(told))
+	cmd.Args[0], cmd.Env = outerStage, []string{}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return errors.New(said.Line(cmp.Or(string(out), err.Error())))
+	}
+	return nil
+}
+
 // play carries out a stage. It returns the exit code of the program, if it
 // returns.
 func play(name, told string) (int, error) {
@@ -75,6 +98,9 @@ func play(name, told string) (int, error) {
 		if err := s.Namespaces.enter(s.Dir); err != nil {
 			return stageError, err
 		}
+	}
+	if s.Program == "" {
+		return 0, nil
 	}
 	return stageError, s.become()
 }

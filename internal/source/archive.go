@@ -2,6 +2,7 @@ package source
 
 import (
 	"archive/tar"
+	"bytes"
 	"crypto/sha1"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ const maxNames = 64 << 20
 // builder makes a tree of the members of an archive, in their order and as unpacking them one after the other would.
 type builder struct {
 	limits  Limits
+	early   Early
 	spool   *spool
 	blob    hash.Hash
 	top     *node // the folder that the archive would be unpacked into
@@ -31,8 +33,8 @@ type builder struct {
 	comment string
 }
 
-func newBuilder(s *spool, limits Limits) *builder {
-	return &builder{limits: limits, spool: s, blob: sha1.New(), top: &node{kind: nar.Directory}}
+func newBuilder(s *spool, limits Limits, early Early) *builder {
+	return &builder{limits: limits, early: early, spool: s, blob: sha1.New(), top: &node{kind: nar.Directory}}
 }
 
 // readMembers reads all members, and the stream to its end.
@@ -130,11 +132,24 @@ func (b *builder) add(hdr *tar.Header, content io.Reader) error {
 	}
 	n := &node{name: strings.Clone(names[len(names)-1]), kind: nar.Directory}
 	if !isDir {
+		var early bytes.Buffer
+		isEarly := b.isEarly(names, hdr)
+		if isEarly {
+			content = io.TeeReader(content, &early)
+		}
 		if n, err = b.leaf(n.name, hdr, content); err != nil {
 			return err
 		}
+		if isEarly {
+			b.early.Take(early.Bytes())
+		}
 	}
 	return b.place(parent, n)
+}
+
+// isEarly tells whether a member is the file that is wanted early.
+func (b *builder) isEarly(names []string, hdr *tar.Header) bool {
+	return b.early.Take != nil && hdr.Typeflag == tar.TypeReg && hdr.Size <= b.early.Most && strings.Join(names[1:], "/") == b.early.Path
 }
 
 // leaf makes a node of a member that is no directory.

@@ -52,10 +52,20 @@ type Options struct {
 	Name   string // URL or file that errors begin with
 	Dir    string // folder for the temporary file; the system's if empty
 	Limits Limits
+	Early  Early
 
 	// Progress shows the download of Fetch under a label; nil: nothing does.
 	Progress progress.Progress
 	Label    string
+}
+
+// Early is a file to have as soon as it has come, before the rest of the archive
+// has, and before anything was proved of that. It is not handed on if it has more
+// than Most bytes, or is not there.
+type Early struct {
+	Path string
+	Most int64
+	Take func(text []byte)
 }
 
 // Tree is the single top-level entry of an archive, usually a directory.
@@ -146,7 +156,7 @@ func readTar(ctx context.Context, r io.Reader, opts Options) (_ *Tree, err error
 		}
 	}()
 
-	b := newBuilder(s, opts.Limits)
+	b := newBuilder(s, opts.Limits, opts.Early)
 	stream := &tarStream{r: bufio.NewReaderSize(&bounded{
 		r: r, left: opts.Limits.Unpacked, err: fmt.Errorf("unpacked archive is larger than %d bytes", opts.Limits.Unpacked),
 	}, blockSize)}
