@@ -55,7 +55,7 @@ func (a *app) build(ctx context.Context, o buildOptions) error {
 		return err
 	}
 	var system config.System
-	f, err := a.open(func(c config.Config) error {
+	f, err := a.openFactory(func(c config.Config) error {
 		ch, err := findChannel(c, o.channel)
 		if err == nil {
 			system, err = findSystem(c, ch, o.system)

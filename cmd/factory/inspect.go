@@ -85,15 +85,15 @@ func (a *app) inspect(ctx context.Context, ref string, o inspectOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	at, err := a.find(ctx, ref)
+	named, err := a.locate(ctx, ref)
 	if err != nil {
 		return err
 	}
-	a.doing = "reading " + at.ref
-	result, err := a.look(ctx, at)
+	a.doing = "reading " + named.ref
+	result, err := readManifests(ctx, named)
 	if err != nil {
-		if !strings.HasPrefix(err.Error(), at.ref+": ") { // layouts say it
-			err = fmt.Errorf("%s: %w", at.ref, err)
+		if !strings.HasPrefix(err.Error(), named.ref+": ") { // layouts say it
+			err = fmt.Errorf("%s: %w", named.ref, err)
 		}
 		return err
 	}
@@ -104,14 +104,14 @@ func (a *app) inspect(ctx context.Context, ref string, o inspectOptions) error {
 	return a.inspectTable(result)
 }
 
-// look reads an image's manifests: an index, or the image of one system.
-func (a *app) look(ctx context.Context, at located) (inspection, error) {
-	index, err := at.repo.Index(ctx, at.tag)
+// readManifests reads an image's manifests: an index, or the image of one system.
+func readManifests(ctx context.Context, named located) (inspection, error) {
+	index, err := named.repo.Index(ctx, named.tag)
 	if err == nil {
-		return inspectIndex(at.ref, index)
+		return inspectIndex(named.ref, index)
 	}
-	if img, err := single(ctx, at); err == nil {
-		return inspectSingle(at.ref, img)
+	if img, err := single(ctx, named); err == nil {
+		return inspectSingle(named.ref, img)
 	}
 	return inspection{}, err
 }
@@ -138,14 +138,14 @@ func (a *app) evaluatedBy(digest v1.Hash) string {
 }
 
 // single opens the image of one system. Below an index it has a digest only.
-func single(ctx context.Context, at located) (v1.Image, error) {
-	digest, err := v1.NewHash(at.tag)
+func single(ctx context.Context, named located) (v1.Image, error) {
+	digest, err := v1.NewHash(named.tag)
 	if err != nil {
-		if digest, err = at.repo.Digest(ctx, at.tag); err != nil {
+		if digest, err = named.repo.Digest(ctx, named.tag); err != nil {
 			return nil, err
 		}
 	}
-	return at.repo.Image(ctx, digest)
+	return named.repo.Image(ctx, digest)
 }
 
 func inspectIndex(ref string, index v1.ImageIndex) (inspection, error) {

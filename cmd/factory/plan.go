@@ -52,7 +52,7 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	f, err := a.open()
+	f, err := a.openFactory()
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,9 @@ type located struct {
 	tag  string // or digest
 }
 
-// find finds what a user names: an image by its reference, or the newest image of
+// locate finds what a user names: an image by its reference, or the newest image of
 // a channel.
-func (a *app) find(ctx context.Context, what string) (located, error) {
+func (a *app) locate(ctx context.Context, what string) (located, error) {
 	if strings.ContainsAny(what, "/:@") {
 		repo, tag, err := a.reference(what)
 		return located{what, repo, tag}, err
@@ -52,7 +52,7 @@ func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (l
 	if err := a.somewhere(c); err != nil {
 		return located{}, err
 	}
-	open, err := a.repositories(c)
+	repository, err := a.repositories(c)
 	if err != nil {
 		return located{}, err
 	}
@@ -77,7 +77,7 @@ func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (l
 	}
 	var failures []error
 	for _, dest := range c.Publish {
-		repo, err := open(dest, ch.Name)
+		repo, err := repository(dest, ch.Name)
 		if err != nil {
 			return located{}, err
 		}

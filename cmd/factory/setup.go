@@ -125,9 +125,9 @@ func (a *app) configPath() string {
 	return "channels.yaml"
 }
 
-// open reads the configuration, holds the flags against it and puts everything
+// openFactory reads the configuration, holds the flags against it and puts everything
 // together. The caller closes the factory's Store.
-func (a *app) open(checks ...func(config.Config) error) (*cycle.Factory, error) {
+func (a *app) openFactory(checks ...func(config.Config) error) (*cycle.Factory, error) {
 	c, err := a.config(false)
 	if err != nil {
 		return nil, err
@@ -149,10 +149,10 @@ func (a *app) somewhere(c config.Config) error {
 	return usageError{fmt.Errorf("%s names no destination: say where to publish with --publish or FACTORY_PUBLISH, such as ghcr.io/my-org, or oci:DIR for a folder", a.configPath())}
 }
 
-// prepare is open for commands that tell webhooks what they did.
+// prepare is openFactory for commands that tell webhooks what they did.
 func (a *app) prepare(checks ...func(config.Config) error) (*cycle.Factory, *notify.Webhooks, error) {
 	var hooks *notify.Webhooks
-	f, err := a.open(append(checks, func(c config.Config) (err error) {
+	f, err := a.openFactory(append(checks, func(c config.Config) (err error) {
 		if hooks, err = a.webhooks(c); err != nil {
 			return usageError{err}
 		}
@@ -218,7 +218,7 @@ func (a *app) wire(c config.Config, store *record.Store) (*cycle.Factory, error)
 	if err != nil {
 		return nil, err
 	}
-	open, err := a.repositories(c)
+	repository, err := a.repositories(c)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +233,7 @@ func (a *app) wire(c config.Config, store *record.Store) (*cycle.Factory, error)
 		Fetch:      a.archives(c, f),
 		Cache:      cache,
 		Store:      store,
-		Repository: open,
+		Repository: repository,
 		Uploads:    a.uploads(c),
 		Nix:        a.nix(c, cache),
 		Dir:        c.Cache,

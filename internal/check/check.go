@@ -1,6 +1,7 @@
 // Package check holds a finished index against itself before a tag points to
 // it: the Nix database against the layers, the closure, the links and the
-// digests.
+// digests. An index goes in, and out come all the problems that it has, as one
+// error; without one, every store path that the image names is in it.
 //
 // It reads the manifests and the topmost layer of each image, nothing else.
 // That the other layers hold what their keys say was proved when they were

@@ -176,7 +176,7 @@ func TestRateLimitAtTheEnd(t *testing.T) {
 	remove = w.limited()
 	results := w.expect(release + ": failed")
 	remove()
-	contains(t, "error", results[0].Error, "whether the commit is still the head cannot be asked", "rate limit")
+	contains(t, "error", results[0].Error, "GitHub cannot be asked whether the commit is still the head", "rate limit")
 	if got := w.tag(0, release, head); got != first.Published[0].Digest.String() {
 		t.Errorf("the commit's tag became %s", got)
 	}

@@ -3,7 +3,11 @@
 //	heads ─► plan ─► source ─► toolset ─► closure ─► layers ─► image ─► publish ─► record
 //
 // Each step is a package of its own; this one calls them in order, one channel
-// after the other, and keeps one channel's failure from the others.
+// after the other. In goes a configuration, out comes a Result for each commit
+// that was looked at, with what is published of it now.
+//
+// One channel's failure keeps no other from its image, and no tag is set to an
+// image that was not checked, is not whole, or is not of the tag's commit.
 package cycle
 
 import (
@@ -106,8 +110,8 @@ type Stats struct {
 
 // Options are what one cycle does in another way than others.
 type Options struct {
-	// NoBuild leaves what is due for others to build: the cycle only puts right
-	// tags and the record of what is up to date.
+	// NoBuild leaves what is due for others to build: the cycle only restores the
+	// tags and the record of images that are up to date.
 	NoBuild bool
 
 	// Patient keeps channels that failed from being tried before their next
@@ -123,7 +127,7 @@ type Options struct {
 func (f *Factory) Cycle(ctx context.Context, o Options) ([]Result, error) {
 	f.Cache.Forget()
 	if err := workdir.Sweep(ctx, f.Dir); err != nil && ctx.Err() == nil {
-		f.Log.Warn("what killed builds left behind is not removed", "error", err)
+		f.Log.Warn("what killed builds left behind cannot be removed", "error", err)
 	}
 	if err := f.Nix.Keep.Sweep(f.Now()); err != nil {
 		f.Log.Warn("a Nix that is kept and no longer used is not removed", "error", err)

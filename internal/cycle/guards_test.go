@@ -126,7 +126,7 @@ func TestLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.expect(release + ": none (up to date)")
-	contains(t, "the log", w.log.text(), "level=WARN", "what killed builds left behind is not removed", lock)
+	contains(t, "the log", w.log.text(), "level=WARN", "what killed builds left behind cannot be removed", lock)
 }
 
 // A damaged state is set aside, and the cycle goes on from what the registries

@@ -38,6 +38,6 @@ type job struct {
 // failed makes a job of the error that keeps a revision of the channel, or the
 // channel itself, from being looked at.
 func (r revision) failed(rev git.Rev, err error) job {
-	at := heads.Head{Channel: r.channel.Name, Commit: heads.Commit{Rev: rev}}
-	return job{revision: r, plan: plan.Make([]plan.Channel{{Name: r.channel.Name, Head: at, HeadErr: err}})[0]}
+	head := heads.Head{Channel: r.channel.Name, Commit: heads.Commit{Rev: rev}}
+	return job{revision: r, plan: plan.Make([]plan.Channel{{Name: r.channel.Name, Head: head, HeadErr: err}})[0]}
 }

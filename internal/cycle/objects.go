@@ -89,7 +89,7 @@ func (f *Factory) objects(ctx context.Context, w work, set toolset.Toolset, args
 		return objects{}, err
 	}
 	if err := store.Build(ctx, file, args, todo); err != nil {
-		return objects{}, fmt.Errorf("no cache has %s, and building: %w", strings.Join(names, ", "), err)
+		return objects{}, fmt.Errorf("no cache has %s, and it cannot be built: %w", strings.Join(names, ", "), err)
 	}
 	return objects{cache: f.Cache, local: &store}, nil
 }

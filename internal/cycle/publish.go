@@ -138,9 +138,9 @@ func (f *Factory) mayTag(ctx context.Context, j job, digest v1.Hash) (isHead boo
 			return true, nil
 		}
 		if err != nil {
-			f.Log.Warn("it cannot be asked whether the commit is still the head: the moving tags are left to the next cycle",
+			f.Log.Warn("GitHub cannot be asked whether the commit is still the head: the moving tags are left to the next cycle",
 				"channel", j.channel.Name, "rev", j.commit.Rev, "error", err)
-			outdated = fmt.Sprintf("whether the commit is still the head cannot be asked (%v)", err)
+			outdated = fmt.Sprintf("GitHub cannot be asked whether the commit is still the head (%v)", err)
 		}
 	}
 	for _, t := range j.targets {

@@ -154,7 +154,7 @@ func (f *Factory) setTag(ctx context.Context, j job, t target, index v1.ImageInd
 		return false, err
 	}
 	if before == nil || j.plan.Reason == plan.Requested {
-		f.Log.Warn("the registry does not let this tag be moved: what is there is kept, and this is not said again",
+		f.Log.Warn("the registry does not let this tag be moved: what it leads to stays, and this is said only once",
 			"channel", j.channel.Name, "image", ref, "digest", immutable.Now.String(), "refused", immutable.Want.String(), "error", immutable.Err)
 	}
 	return true, f.Store.Keep(record.Kept{Image: ref, Digest: immutable.Want, Recipe: j.recipe, Time: f.Now()})

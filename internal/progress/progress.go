@@ -1,5 +1,6 @@
-// Package progress is how long work is shown while it goes on. Who shows it
-// implements Progress; whoever works tells a Task how far it is.
+// Package progress is how long work is shown while it goes on. Whoever works
+// tells a Task how far it is; whoever shows that implements Progress. It is for
+// people alone: nothing depends on what a Task was told.
 package progress
 
 import "io"

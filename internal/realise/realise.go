@@ -1,7 +1,9 @@
 // Package realise builds what no binary cache has, with the Nix of this
 // machine and in its store, and reads the results from there.
 //
-// A Store answers like a binary cache (Info, NAR) for the paths that it has.
+// In go tools of a toolset, and afterwards a Store answers like a binary cache
+// (Info, NAR) for what was built and all that it needs. Such infos are Ultimate:
+// this machine vouches for them, and no signature does.
 package realise
 
 import (

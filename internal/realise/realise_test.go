@@ -8,7 +8,7 @@ import (
 )
 
 // What the tree says is a derivation becomes an argument of Nix's: nothing is
-// run for what is none.
+// run for anything else.
 func TestBuildOfNoDerivation(t *testing.T) {
 	const path = "/nix/store/0c9xjlyzj5jb8mz6rbf2aqj0kn7i3m4s-x"
 	for _, tool := range []toolset.Tool{

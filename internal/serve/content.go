@@ -45,7 +45,7 @@ func (l *layout) manifest(w http.ResponseWriter, r *http.Request, repository, re
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 }
 
-// mediaType is what a manifest says it is; "" for what is none.
+// mediaType is what a manifest says it is; "" where there is no manifest.
 func mediaType(data []byte) types.MediaType {
 	var manifest struct {
 		MediaType types.MediaType `json:"mediaType"`

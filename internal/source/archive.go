@@ -124,7 +124,7 @@ func (b *builder) add(hdr *tar.Header, content io.Reader) error {
 		return nil
 	}
 	if len(names) == 0 || !isDir && strings.HasSuffix(hdr.Name, "/") {
-		return errors.New("name of a directory for what is none")
+		return errors.New("has the name of a directory, and is not one")
 	}
 	parent, err := b.parent(names)
 	if err != nil {

@@ -21,8 +21,8 @@ func TestRejectedMembers(t *testing.T) {
 		{"absolute", []member{dir("t/"), regular("/etc/passwd", "")}, `member "/etc/passwd": name is absolute`},
 		{"root", []member{dir("/")}, `member "/": name is absolute`},
 		{"empty name", []member{dir("t/"), regular("", "")}, `member "": name is empty`},
-		{"file named dot", []member{dir("t/"), regular(".", "")}, `member ".": name of a directory for what is none`},
-		{"link with the name of a directory", []member{symlink("t/x/", "y")}, `member "t/x/": name of a directory for what is none`},
+		{"file named dot", []member{dir("t/"), regular(".", "")}, `member ".": has the name of a directory, and is not one`},
+		{"link with the name of a directory", []member{symlink("t/x/", "y")}, `member "t/x/": has the name of a directory, and is not one`},
 		{"below a link out", []member{dir("t/"), symlink("t/l", "/tmp"), regular("t/l/x", "")}, `member "t/l/x": lies below "t/l", which is a symbolic link`},
 		{"below a link within", []member{dir("t/d/"), symlink("t/l", "d"), dir("t/l/x/")}, `member "t/l/x/": lies below "t/l", which is a symbolic link`},
 		{"below the top-level link", []member{symlink("t", "/"), regular("t/x", "")}, `member "t/x": lies below "t", which is a symbolic link`},
@@ -148,7 +148,7 @@ func TestOldDirectory(t *testing.T) {
 	if got, want := read(t, old("")).NarHash, read(t, zip(t, tarOf(t, dir("t/x/"), regular("t/y", "")))).NarHash; got != want {
 		t.Errorf("NAR hash is %v, want %v", got, want)
 	}
-	expectError(t, old("data"), Limits{}, `member "t/x/": name of a directory for what is none`)
+	expectError(t, old("data"), Limits{}, `member "t/x/": has the name of a directory, and is not one`)
 }
 
 func paxRecord(key, value string) string {

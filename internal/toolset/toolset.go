@@ -1,8 +1,9 @@
-// Package toolset asks Nix which tools an image holds: it evaluates the image
-// folder's image.nix against one nixpkgs for one system.
+// Package toolset turns an image folder, one nixpkgs and a system into what the
+// image holds, by having Nix evaluate the folder's image.nix: store paths of
+// tools, environment, small files and links.
 //
-// Nothing is built and nothing is written to a store. The result is plain data:
-// store paths, environment, small files and links.
+// Nothing is built and nothing is written to a store. Every tool in a Toolset has
+// a well-formed path; whether the path is anywhere to be had is not known yet.
 package toolset
 
 import (

@@ -1,6 +1,8 @@
-// Package workdir keeps folders for unfinished work: one for each build, with a
-// lock that ends with the process, so that what a killed build left behind can be
-// told from what is in use, and removed.
+// Package workdir keeps folders for unfinished work below one folder: Make gives
+// a new one to each build, and Sweep removes those that killed builds left.
+//
+// A folder is in use as long as its lock is held, which ends with the process at
+// the latest: none that is in use is ever removed.
 package workdir
 
 import (

@@ -50,7 +50,7 @@ func (a *app) examineDestination(ctx context.Context, c config.Config, dest conf
 	if dest.Layout != "" {
 		return judge(check, "OCI layout, can be written", tryWrite(filepath.Join(dest.Layout, "blobs", "sha256")), "give this user the right to write the folder")
 	}
-	open, err := a.repositories(c)
+	repository, err := a.repositories(c)
 	if err != nil {
 		return judge(check, "", err, "")
 	}
@@ -59,7 +59,7 @@ func (a *app) examineDestination(ctx context.Context, c config.Config, dest conf
 		if ch.Frozen {
 			continue
 		}
-		repo, err := open(dest, ch.Name)
+		repo, err := repository(dest, ch.Name)
 		if err == nil {
 			err = repo.CanPush(ctx)
 		}
@@ -92,11 +92,11 @@ func (a *app) asWhom(c config.Config, dest config.Destination) string {
 // there, and leaves nothing behind.
 func tryWrite(dir string) error {
 	var made []string // the innermost first
-	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+	for folder := dir; ; folder = filepath.Dir(folder) {
+		if _, err := os.Lstat(folder); !errors.Is(err, fs.ErrNotExist) || folder == filepath.Dir(folder) {
 			break
 		}
-		made = append(made, at)
+		made = append(made, folder)
 	}
 	defer func() {
 		for _, folder := range made {
