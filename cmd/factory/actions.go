@@ -13,6 +13,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/plan"
+	"github.com/nixpkgs-factory/factory/internal/push"
 )
 
 // tellActions tells GitHub Actions what became of the jobs, where that is what
@@ -36,6 +37,26 @@ func (a *app) tellActions(results []cycle.Result) error {
 		if err == nil {
 			_, err = fmt.Fprintf(w, "published=%s\n", data)
 		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("step output: %w", err)
+	}
+	return nil
+}
+
+// tellPushed gives GitHub Actions, where that is what runs this, the digest of what
+// was pushed, and the image by it.
+func (a *app) tellPushed(img push.Image) error {
+	if a.env("GITHUB_ACTIONS") != "true" {
+		return nil
+	}
+	at, _, err := cutTag(img.Image)
+	if err != nil {
+		return err
+	}
+	err = appendTo(a.env("GITHUB_OUTPUT"), func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "digest=%s\nimage=%s@%s\n", img.Digest, at, img.Digest)
 		return err
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/standin"
+	"github.com/nixpkgs-factory/factory/internal/upload/attictest"
 )
 
 // TestMain is the program itself where a script runs "factory".
@@ -41,6 +42,10 @@ var prepare = sync.OnceValues(func() (*standin.Fixture, error) {
 //	                          with login it wants that of ann, pa55word
 //	await URL                 waits until something answers
 //	requests COUNT PREFIX     counts requests to the upstream
+//	private-nix               makes a Nix store; "inside PROGRAM …" has it as /nix
+//	attic VARIABLE            starts an Attic server, and puts the address of its cache
+//	                          into the variable, and a token into TOKEN
+//	cached NAME               tells whether the cache has such an object
 //
 // and in the environment REV_<CHANGE>, TREE_<CHANGE>, UPSTREAM, PORT and PROGRAM,
 // the folder with nothing but the program.
@@ -57,6 +62,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "head": moveHead, "ratelimit": useUpRateLimit, "registry": startRegistry,
 			"hold": hold, "held": held, "free": free, "await": await, "requests": countRequests,
+			"private-nix": privateNix, "attic": startAttic, "cached": cached,
 		},
 	})
 }
@@ -66,6 +72,7 @@ type script struct {
 	t        testscript.T
 	fixture  *standin.Fixture
 	upstream *standin.Server
+	attic    *attictest.Server
 
 	held    chan struct{}
 	release func()

@@ -26,6 +26,8 @@ type pushOptions struct {
 	single, dry bool
 	zstd        bool
 	stdin       io.Reader
+	build       buildFlags
+	caches      cacheFlags
 	output
 }
 
@@ -38,8 +40,11 @@ func (a *app) pushCommand() *cobra.Command {
 Layers that the image under the tag has already (or one that --like names) are neither
 compressed nor sent, so the second push of a small change is small.
 
-SOURCE is what a build leaves. What it is can be seen, or is said by a prefix:
+SOURCE is an output of a flake, such as .#image, which Nix builds first, or what a build
+has left, such as ./result. What that is can be seen, or is said by a prefix:
 
+  flake:OUTPUT          output of a flake
+  attr:ATTRIBUTE        attribute of default.nix, or of --file
   docker-archive:FILE   of dockerTools, docker save, podman save; may be compressed
   oci:FOLDER or FILE    OCI layout, or an archive of one: buildx, buildah, Bazel
   stream:FILE           executable of streamLayeredImage, which is run
@@ -54,16 +59,21 @@ docker calls its ID), {rev} or {rev:12} (of the git checkout in this folder) and
 {date}. Tags made of such are set first, latest is set last. If a tag with {digest} is
 there already, nothing is sent, and the other tags are set to what it leads to.
 
+What Nix has built, and what that needs, can go to binary caches: --attic, --cachix,
+--store. What cache.nixos.org has does not, nor do archives of images. A cache that
+cannot be filled is reported, and fails nothing unless --cache-required says so.
+
 JSON: [{image, digest, platform, layers: [{digest, diffID, size, state}], sent}]; a
 layer is sent, present in the repository, reused from the image under the tag, or
 mounted from another repository. Of an index there is an entry without platform first.`,
-		Example: `  factory push ./result --to git.example.org/toph/dojo:main
+		Example: `  factory push .#dojo-image --to git.example.org/toph/dojo:main --attic https://cache.example.org/ci
+  factory push --file default.nix --attr image --to ghcr.io/org/app:1.2
   factory push ./result --to registry.gitlab.com/group/app:latest --tag '{digest:12}'
   factory push amd64.tar.gz oci:./bazel-bin/app/image --to ghcr.io/org/app:1.2
   docker save app | factory push - --to ghcr.io/org/app:1.2 --like ghcr.io/org/app:1.1`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("name what to push: an archive, a folder, or - for standard input")
+			if len(o.build.inputs(args)) == 0 {
+				return errors.New("name what to push: .#OUTPUT of a flake, an archive, a folder, or - for standard input")
 			}
 			return nil
 		},
@@ -81,6 +91,8 @@ mounted from another repository. Of an index there is an entry without platform 
 	flags.BoolVar(&o.single, "single", false, "replace an index with several platforms by an image for one")
 	flags.BoolVar(&o.dry, "dry-run", false, "say what would be sent; send nothing, and set no tag")
 	flags.BoolVar(&o.zstd, "zstd", false, "compress layers by zstd: smaller; Docker reads them since version 23")
+	o.build.addFlags(cmd)
+	o.caches.addFlags(cmd)
 	o.addFlag(cmd)
 	return cmd
 }
@@ -89,7 +101,12 @@ func (a *app) push(ctx context.Context, args []string, o pushOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	p, err := a.pusher(ctx, len(args), o)
+	inputs := o.build.inputs(args)
+	caches, err := a.targets(o.caches)
+	if err != nil {
+		return err
+	}
+	p, err := a.pusher(ctx, len(inputs), o)
 	if err != nil {
 		return err
 	}
@@ -106,17 +123,27 @@ func (a *app) push(ctx context.Context, args []string, o pushOptions) error {
 	}
 	defer remove()
 	p.Dir = work
-	sources, err := a.sources(ctx, args, o)
+	files, builds, err := a.buildAll(ctx, inputs, len(caches) > 0)
+	if err != nil {
+		return err
+	}
+	sources, err := a.sources(ctx, files, o)
 	if err != nil {
 		return err
 	}
 	defer closeAll(sources)
 	a.doing = "pushing to " + o.to
 	result, err := p.Push(ctx, sources)
+	if !o.dry && ctx.Err() == nil { // what was built is good, even if it could not be pushed
+		err = errors.Join(err, a.fillCaches(ctx, o.caches, caches, builds))
+	}
 	if err != nil {
 		return err
 	}
 	a.close()
+	if err := a.tellPushed(result[0]); err != nil {
+		return err
+	}
 	if o.format == "json" {
 		return writeJSON(a.stdout, result)
 	}

@@ -23,9 +23,24 @@ func (o *buildFlags) addFlags(cmd *cobra.Command) {
 	flags.StringVarP(&o.attr, "attr", "A", "", "build this attribute of the file (default.nix unless --file says otherwise)")
 }
 
-// own is what the flags themselves name.
-func (o buildFlags) own() (nixbuild.Target, bool) {
-	return nixbuild.Target{File: o.file, Attr: o.attr}, o.file != "" || o.attr != ""
+// input is something to push.
+type input struct {
+	arg    string
+	target nixbuild.Target // what has to be built for it, if it is not there
+	build  bool
+}
+
+// inputs are what the arguments name, or, without any, the flags.
+func (o buildFlags) inputs(args []string) []input {
+	var inputs []input
+	for _, arg := range args {
+		target, build := o.target(arg)
+		inputs = append(inputs, input{arg, target, build})
+	}
+	if len(args) == 0 && (o.file != "" || o.attr != "") {
+		inputs = append(inputs, input{target: nixbuild.Target{File: o.file, Attr: o.attr}, build: true})
+	}
+	return inputs
 }
 
 // target is what has to be built for a source: one that begins with flake: or attr:,
@@ -49,8 +64,33 @@ type built struct {
 	with evaluator.Nix
 }
 
+// buildAll builds what has to be built, and returns the names of all that is to be
+// pushed. With before, it tells of what was built at an earlier time, too.
+func (a *app) buildAll(ctx context.Context, inputs []input, before bool) (names []string, builds []built, err error) {
+	for _, in := range inputs {
+		var b built
+		switch file := in.arg[strings.LastIndexByte(in.arg, ':')+1:]; {
+		case in.build:
+			if b, err = a.buildImage(ctx, in.target); err != nil {
+				return nil, nil, err
+			}
+			in.arg = b.Path
+		case before && nixbuild.InStore(file):
+			if b, err = builtBefore(ctx, file); err != nil {
+				return nil, nil, err
+			}
+		}
+		names = append(names, in.arg)
+		if b.Path != "" {
+			builds = append(builds, b)
+		}
+	}
+	return names, builds, nil
+}
+
 // buildImage builds an image with the Nix of this machine, whose progress is logged.
 func (a *app) buildImage(ctx context.Context, target nixbuild.Target) (built, error) {
+	a.doing = "building " + target.String()
 	with, err := evaluator.Find(ctx)
 	if err != nil {
 		return built{}, err
@@ -58,6 +98,17 @@ func (a *app) buildImage(ctx context.Context, target nixbuild.Target) (built, er
 	with.Stderr = &narrator{log: a.logger()}
 	a.logger().Info("building", "target", target.String())
 	result, err := nixbuild.Build(ctx, with, target)
+	return built{result, with}, err
+}
+
+// builtBefore is what Nix has built at an earlier time: a store path, or a link
+// to one such as ./result.
+func builtBefore(ctx context.Context, file string) (built, error) {
+	with, err := evaluator.Find(ctx)
+	if err != nil {
+		return built{}, err
+	}
+	result, err := nixbuild.Before(ctx, with, file)
 	return built{result, with}, err
 }
 

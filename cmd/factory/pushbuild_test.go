@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,11 +30,19 @@ func TestWhatIsBuilt(t *testing.T) {
 			t.Errorf("target(%q) = %v, %v, want %v", source, got, ok, want)
 		}
 	}
-	if got, ok := o.own(); got.File != "images.nix" || !ok {
-		t.Errorf("own() = %v, %v", got, ok)
-	}
-	if _, ok := (buildFlags{}).own(); ok {
-		t.Error("own() without flags builds something")
+	for _, c := range []struct {
+		flags buildFlags
+		args  []string
+		want  []input
+	}{
+		{buildFlags{}, nil, nil},
+		{buildFlags{file: "a.nix"}, nil, []input{{target: nixbuild.Target{File: "a.nix"}, build: true}}},
+		{buildFlags{attr: "x"}, nil, []input{{target: nixbuild.Target{Attr: "x"}, build: true}}},
+		{buildFlags{file: "a.nix"}, []string{"attr:x", "-"}, []input{{"attr:x", nixbuild.Target{File: "a.nix", Attr: "x"}, true}, {arg: "-"}}},
+	} {
+		if got := c.flags.inputs(c.args); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: inputs(%q) = %+v, want %+v", c.flags, c.args, got, c.want)
+		}
 	}
 }
 

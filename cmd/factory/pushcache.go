@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nixbuild"
@@ -119,18 +118,4 @@ func closures(ctx context.Context, builds []built, archives bool) ([]nix.PathInf
 		all = append(all, infos...)
 	}
 	return all, nil
-}
-
-// builtBefore is what Nix has built at an earlier time: a store path, or a link
-// to one such as ./result.
-func (a *app) builtBefore(ctx context.Context, file string) (built, bool, error) {
-	if !nixbuild.InStore(file) {
-		return built{}, false, nil
-	}
-	with, err := evaluator.Find(ctx)
-	if err != nil {
-		return built{}, false, err
-	}
-	result, err := nixbuild.Before(ctx, with, file)
-	return built{result, with}, err == nil, err
 }

@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/archive"
 	"github.com/nixpkgs-factory/factory/internal/push"
-	"github.com/nixpkgs-factory/factory/internal/smallfile"
 )
 
 // sources opens what is to be pushed. The caller closes it.
@@ -41,7 +39,7 @@ func closeAll(sources []push.Source) {
 
 // source opens one source, by its prefix or by what it is.
 func (a *app) source(_ context.Context, arg string, o pushOptions) (archive.Source, error) {
-	options := archive.Options{Select: o.selected}
+	options := archive.Options{Select: o.selected, Said: &narrator{log: a.logger()}}
 	prefix, name, named := strings.Cut(arg, ":")
 	switch {
 	case arg == "-":
@@ -57,7 +55,7 @@ func (a *app) source(_ context.Context, arg string, o pushOptions) (archive.Sour
 	case named && prefix == "stream":
 		return archive.Script(name, options), nil
 	case named && prefix == "nix2container":
-		return openRecipe(name)
+		return archive.Document(name)
 	}
 	return openByKind(arg, options)
 }
@@ -85,18 +83,7 @@ func openByKind(name string, o archive.Options) (archive.Source, error) {
 	case archive.IsScript:
 		return archive.Script(name, o), nil
 	case archive.IsDocument:
-		return openRecipe(name)
+		return archive.Document(name)
 	}
 	return archive.File(name, o)
-}
-
-// maxRecipe bounds the JSON of nix2container.
-const maxRecipe = 32 << 20
-
-func openRecipe(name string) (archive.Source, error) {
-	data, err := smallfile.Read(name, maxRecipe)
-	if err != nil {
-		return nil, fmt.Errorf("nix2container: %w", err)
-	}
-	return archive.Nix2container{JSON: data}, nil
 }

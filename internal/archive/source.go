@@ -20,6 +20,8 @@ import (
 type Options struct {
 	Select string // name or digest of an image, where there are several; "": there is one
 	Form   Form   // what an archive or a folder is taken for; "": what it is
+
+	Said io.Writer // gets what a script says while it runs; nil: nobody
 }
 
 // Form is how images lie in an archive.
@@ -96,7 +98,7 @@ func File(name string, o Options) (Source, error) {
 		return Stream(name, f, o), nil
 	}
 	return source{name: name, close: f.Close, read: func(context.Context, Take) (Set, error) {
-		t, err := indexTar(io.NewSectionReader(f, 0, info.Size()))
+		t, err := indexTar(f, f)
 		if err != nil {
 			return Set{}, err
 		}
@@ -141,7 +143,7 @@ func Script(name string, o Options) Source {
 		if err != nil {
 			return Set{}, err
 		}
-		out, err := run.Command{Name: program, Env: run.Environ(run.Common)}.Stream(ctx)
+		out, err := run.Command{Name: program, Env: run.Environ(run.Common), Stderr: o.Said}.Stream(ctx)
 		if err != nil {
 			return Set{}, err
 		}
