@@ -24,8 +24,8 @@ type tarFile struct {
 type extent struct{ offset, size int64 }
 
 // indexTar reads the headers of an archive.
-func indexTar(f io.ReadSeeker, at io.ReaderAt) (*tarFile, error) {
-	t := &tarFile{file: at, at: map[string]extent{}, links: links{}}
+func indexTar(f *io.SectionReader) (*tarFile, error) {
+	t := &tarFile{file: f, at: map[string]extent{}, links: links{}}
 	r := tar.NewReader(f)
 	for n := 0; ; n++ {
 		h, err := next(r, n)

@@ -98,7 +98,7 @@ func File(name string, o Options) (Source, error) {
 		return Stream(name, f, o), nil
 	}
 	return source{name: name, close: f.Close, read: func(context.Context, Take) (Set, error) {
-		t, err := indexTar(f, f)
+		t, err := indexTar(io.NewSectionReader(f, 0, info.Size()))
 		if err != nil {
 			return Set{}, err
 		}

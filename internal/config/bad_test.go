@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -340,5 +341,24 @@ func TestErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			checkErrors(t, tt.data, tt.want)
 		})
+	}
+}
+
+// A small file can mean a large one, by lists of aliases to lists, or be nested deeply.
+func TestTooMuch(t *testing.T) {
+	var tags, channels strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&tags, "t%d, ", i)
+		fmt.Fprintf(&channels, "- { name: c%d, tags: *tags }\n", i)
+	}
+	checkErrors(t, "source: { names: &tags [ nixpkgs-src, "+tags.String()+"] }\nchannels:\n"+channels.String(), []string{
+		`1:559: channels[96].tags[106]: more than 20000 values in one file`,
+	})
+	checkErrors(t, "labels: { a: "+strings.Repeat("[", 9000)+strings.Repeat("]", 9000)+" }"+valid, []string{
+		`1:14: labels.a: found a list (want a text of at most 1024 bytes without control characters)`,
+	})
+	_, err := Parse("c.yaml", []byte("x: "+strings.Repeat("[", 9000)+"ghp_0123456789abcdef"+strings.Repeat("]", 9000)+valid))
+	if all := messages(t, err); len(all) != 2 || !strings.Contains(all[1], "[0][0]: found a GitHub token") || len(all[1]) > 2*maxPath {
+		t.Errorf("a token within 9000 lists: %.3000q", all)
 	}
 }

@@ -28,10 +28,8 @@ var (
 	repository  = checked("owner/name, such as NixOS/nixpkgs", checkRepository)
 	channelName = checked("the name of a branch that Hydra advances, such as nixos-unstable", checkChannel)
 	labelName   = checked("a name such as org.opencontainers.image.source", checkLabelName)
-	tag         = form[string]{want: wantTag, parse: asIs(checkTemplate), says: true}
-	store       = form[string]{want: wantStore, parse: asIs(checkStore), says: true}
-	system      = form[System]{want: wantSystem, parse: ParseSystem, says: true}
-	trustedKey  = form[nix.PublicKey]{want: "a public key, such as " + defaultCacheKey, parse: nix.ParsePublicKey}
+	store       = checked("the URL of a Nix store that begins with "+schemeList(storeSchemes), checkStore)
+	trustedKey  = form[nix.PublicKey]{"a public key, such as " + defaultCacheKey, nix.ParsePublicKey}
 
 	zone = checked("a time zone, such as UTC or Europe/Berlin", func(s string) error {
 		if _, err := time.LoadLocation(s); err != nil {
@@ -157,7 +155,7 @@ func checkLabelName(s string) error {
 // address is the form of servers' addresses, which paths are appended to. They
 // are read without slashes at the end.
 func address(schemes ...string) form[string] {
-	return form[string]{want: "an address that begins with " + schemeList(schemes), parse: func(s string) (string, error) {
+	return form[string]{"an address that begins with " + schemeList(schemes), func(s string) (string, error) {
 		if err := checkURL(s, schemes); err != nil {
 			return "", fmt.Errorf("bad address: %w", err)
 		}
@@ -191,10 +189,7 @@ func checkURL(s string, schemes []string) error {
 	return nil
 }
 
-var (
-	storeSchemes = []string{"s3", "http", "https", "file", "ssh", "ssh-ng"}
-	wantStore    = "the URL of a Nix store that begins with " + schemeList(storeSchemes)
-)
+var storeSchemes = []string{"s3", "http", "https", "file", "ssh", "ssh-ng"}
 
 // checkStore takes the stores of https://nix.dev/manual/nix/latest/store/types/
 // that can be reached from anywhere, or that are a folder.
@@ -205,11 +200,11 @@ func checkStore(s string) error {
 		err = errors.New("has a # part, which is not used")
 	}
 	if err != nil {
-		return fmt.Errorf("bad address: %w (want %s)", err, wantStore)
+		return fmt.Errorf("bad address: %w", err)
 	}
 	parameters, err := url.ParseQuery(query)
 	if err != nil {
-		return errors.New("bad address: what follows the ? is not name=value&name=value")
+		return complete{errors.New("bad address: what follows the ? is not name=value&name=value")}
 	}
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
 		for _, text := range parameters[name] {
@@ -227,13 +222,13 @@ func checkParameter(name, text string) error {
 	if name == "secret-key" || name == "secret-keys" {
 		for _, path := range strings.Split(text, ",") {
 			if !filepath.IsAbs(path) {
-				return fmt.Errorf("bad parameter %q: not the absolute path of a file that holds the key", name)
+				return complete{fmt.Errorf("bad parameter %q: not the absolute path of a file that holds the key", name)}
 			}
 		}
 		return nil
 	}
 	if _, match := recognise(text); match != "" || secretKey.MatchString(name) {
-		return fmt.Errorf("bad parameter %q: a secret has no place in this file (%s)", brief(name), instead("upload", ""))
+		return complete{fmt.Errorf("bad parameter %q: a secret has no place in this file (%s)", brief(name), instead("upload", ""))}
 	}
 	return nil
 }

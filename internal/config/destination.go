@@ -22,8 +22,8 @@ type Destination struct {
 }
 
 const (
-	wantDestination = "oci:DIR or [http://]HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or http://registry:5000/org"
-	maxPrefix       = 120 // leaves room for the longest channel below the 255 of a repository name
+	ofLayout  = "oci:" // begins what is a layout
+	maxPrefix = 120    // leaves room for the longest channel below the 255 of a repository name
 )
 
 // A component of a repository name, as the OCI distribution specification has
@@ -36,38 +36,48 @@ var (
 )
 
 // ParseDestination reads the address of a destination. A layout is relative to dir.
-func ParseDestination(to, dir string) (Destination, error) {
-	if folder, ok := strings.CutPrefix(to, "oci:"); ok {
-		if folder == "" || strings.HasPrefix(folder, "//") {
-			return Destination{}, fmt.Errorf("bad destination %q: no folder after oci: (want %s)", to, wantDestination)
+func ParseDestination(to, dir string) (Destination, error) { return destination(dir).read(to) }
+
+// destination is the form of destinations in a file of folder dir.
+func destination(dir string) form[Destination] {
+	const want = "oci:DIR or [http://]HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or http://registry:5000/org"
+	return form[Destination]{want, func(to string) (d Destination, err error) {
+		if folder, ok := strings.CutPrefix(to, ofLayout); ok {
+			d.Layout, err = layoutFolder(folder, dir)
+		} else {
+			d.Registry, d.Plain = strings.CutPrefix(to, "http://")
+			if d.Plain {
+				d.Registry = withPort(d.Registry)
+			}
+			err = checkPrefix(d.Registry)
 		}
-		layout := resolve(dir, folder)
-		if filepath.Clean(layout) == "/" {
-			return Destination{}, fmt.Errorf("bad destination %q: the root folder cannot hold images (want %s)", to, wantDestination)
+		if err != nil {
+			return Destination{}, fmt.Errorf("bad destination %q: %w", to, err)
 		}
-		return Destination{To: to, Layout: layout}, nil
+		d.To = to
+		return d, nil
+	}}
+}
+
+func layoutFolder(folder, dir string) (string, error) {
+	layout := resolve(dir, folder)
+	switch {
+	case folder == "" || strings.HasPrefix(folder, "//"):
+		return "", fmt.Errorf("no folder after %v", ofLayout)
+	case layout == "/":
+		return "", errors.New("the root folder cannot hold images")
 	}
-	at, plain := strings.CutPrefix(to, "http://")
-	if plain {
-		at = withPort(at)
-	}
-	if err := checkPrefix(at); err != nil {
-		return Destination{}, fmt.Errorf("bad destination %q: %w (want %s)", to, err, wantDestination)
-	}
-	return Destination{To: to, Registry: at, Plain: plain}, nil
+	return layout, nil
 }
 
 // withPort adds the port of plain HTTP to a host that would not be taken for
 // one in a reference to an image: a name in a network of containers.
 func withPort(at string) string {
-	host, path, below := strings.Cut(at, "/")
+	host, _, _ := strings.Cut(at, "/")
 	if host == "" || host == "localhost" || strings.ContainsAny(host, ".:") {
 		return at
 	}
-	if below {
-		return host + ":80/" + path
-	}
-	return host + ":80"
+	return host + ":80" + at[len(host):]
 }
 
 // Repository names what images of a channel are put into: a repository of the
@@ -97,7 +107,7 @@ func (d Destination) Below(under string) (name.Repository, error) {
 // that could not be read.
 func (d Destination) place() string {
 	if d.Layout != "" {
-		return "oci:" + filepath.Clean(d.Layout)
+		return ofLayout + filepath.Clean(d.Layout)
 	}
 	repository, err := name.NewRepository(d.Repository("x"))
 	if err != nil || d.Registry == "" {

@@ -14,13 +14,12 @@ import (
 
 // parser walks the nodes of a file and notes every problem it meets.
 type parser struct {
-	file      string
-	errs      []*Error
-	reported  map[*yaml.Node]bool // nodes that hold a secret: told once, never read or repeated
-	secrets   map[string]bool     // the secrets told so far
-	budget    int                 // values that may still be read
-	exhausted bool
-	later     []func() // checks that need all of the file
+	file     string
+	errs     []*Error
+	reported map[*yaml.Node]bool // nodes that hold a secret: told once, never read or repeated
+	secrets  map[string]bool     // the secrets told so far
+	budget   int                 // values that may still be read; negative once there were too many
+	later    []func()            // checks that need all of the file
 }
 
 const (
@@ -114,9 +113,7 @@ func (v value) resolved() value {
 
 // spend counts a value, and says no when there were too many.
 func (p *parser) spend(v value) bool {
-	p.budget--
-	if p.budget < 0 && !p.exhausted {
-		p.exhausted = true
+	if p.budget--; p.budget == -1 {
 		p.errorf(v, "more than %d values in one file", maxValues)
 	}
 	return p.budget >= 0
@@ -160,7 +157,7 @@ func (p *parser) mapping(v value, want string, keys []key) (name value) {
 			name = v
 		}
 		k.rule.read(p, v)
-	}) {
+	}) || p.budget < 0 { // what was not read is not missing
 		return value{}
 	}
 	delete(kinds, "")

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -86,25 +87,23 @@ func list[T any](out *[]T, noun, want string, item func(*parser, value, *T) (val
 type form[T any] struct {
 	want  string // as of a rule
 	parse func(string) (T, error)
-	says  bool // its errors say themselves what is wanted
 }
 
 // read reads a text; its errors say what is wanted.
 func (f form[T]) read(s string) (T, error) {
 	t, err := f.parse(s)
-	if err != nil && !f.says {
+	if err != nil && !errors.As(err, new(complete)) {
 		err = fmt.Errorf("%w (want %s)", err, f.want)
 	}
 	return t, err
 }
 
+// complete is an error that says itself what is wanted.
+type complete struct{ error }
+
 // checked is the form of texts that stay as they are.
 func checked(want string, check func(string) error) form[string] {
-	return form[string]{want: want, parse: asIs(check)}
-}
-
-func asIs(check func(string) error) func(string) (string, error) {
-	return func(s string) (string, error) { return s, check(s) }
+	return form[string]{want, func(s string) (string, error) { return s, check(s) }}
 }
 
 // matching is the form of texts that a pattern describes.
@@ -185,16 +184,13 @@ func duration(out *time.Duration, least, most, example string) rule {
 // memory is a number of bytes with its unit: without one nobody knows what is meant.
 func memory(out *int64, least, most, example string) rule {
 	return amount(out, "an amount of memory", least, most, example, func(s string) (int64, error) {
-		number, gib := strings.CutSuffix(s, "GiB")
-		number, mib := strings.CutSuffix(number, "MiB")
-		n, err := strconv.ParseUint(number, 10, 24)
-		switch {
-		case err != nil || gib == mib:
-			return 0, strconv.ErrSyntax
-		case gib:
-			n <<= 10
+		for unit, size := range map[string]int64{"MiB": 1 << 20, "GiB": 1 << 30} {
+			if number, ok := strings.CutSuffix(s, unit); ok {
+				n, err := strconv.ParseUint(number, 10, 24)
+				return int64(n) * size, err
+			}
 		}
-		return int64(n << 20), nil
+		return 0, strconv.ErrSyntax
 	})
 }
 

@@ -145,14 +145,13 @@ func (p *parser) tell(v value, msg, variable, match string) {
 
 // instead says where the factory takes secrets from.
 func instead(root, variable string) string {
-	const registry = "set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login"
 	switch {
 	case root == "notify":
 		return "urlFrom and secretFrom name the environment variables that hold them"
 	case root == "upstream" || variable == "GITHUB_TOKEN" && root != "publish":
 		return "set GITHUB_TOKEN in the environment"
 	case root == "publish" || variable == "REGISTRY_PASSWORD":
-		return registry
+		return "set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login"
 	case root == "substituters":
 		return "binary caches are read without credentials; keys are public ones"
 	case root == "upload":

@@ -15,17 +15,17 @@ var systems = []System{
 	{Nix: "aarch64-linux", OS: "linux", Arch: "arm64", Variant: "v8"},
 }
 
-const wantSystem = "x86_64-linux or aarch64-linux"
-
-// ParseSystem finds a system by the name that Nix gives it.
-func ParseSystem(s string) (System, error) {
+var system = form[System]{alternatives(systems, System.String), func(s string) (System, error) {
 	for _, system := range systems {
 		if system.Nix == s {
 			return system, nil
 		}
 	}
-	return System{}, fmt.Errorf("unknown system %q (want %s)", s, wantSystem)
-}
+	return System{}, fmt.Errorf("unknown system %q", s)
+}}
+
+// ParseSystem finds a system by the name that Nix gives it.
+func ParseSystem(s string) (System, error) { return system.read(s) }
 
 // String is the name that Nix gives the system.
 func (s System) String() string { return s.Nix }

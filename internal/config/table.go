@@ -18,10 +18,7 @@ var events = []string{"published", "failed"}
 
 // rules is the table of channels.yaml, whose folder is dir.
 func (c *Config) rules(dir string) rule {
-	path := form[string]{want: "a path", parse: func(s string) (string, error) { return resolve(dir, s), nil }}
-	destination := form[Destination]{want: wantDestination, says: true, parse: func(s string) (Destination, error) {
-		return ParseDestination(s, dir)
-	}}
+	path := form[string]{"a path", func(s string) (string, error) { return resolve(dir, s), nil }}
 	return mapping("a mapping that has at least channels",
 		key{name: "upstream", value: "{}", rule: settings(
 			key{name: "repository", value: "NixOS/nixpkgs", rule: text(&c.Upstream.Repository, repository)},
@@ -30,7 +27,7 @@ func (c *Config) rules(dir string) rule {
 		)},
 		key{name: "substituters", value: defaultSubstituters, rule: mappings(&c.Substituters, "binary cache", "a list of binary caches, each with url and keys",
 			"a binary cache, with url and keys", (*Substituter).keys, func(s Substituter) string { return s.URL })},
-		key{name: "publish", value: "[ { to: oci:./registry } ]", rule: c.publish(destination)},
+		key{name: "publish", value: "[ { to: oci:./registry } ]", rule: c.publish(destination(dir))},
 		key{name: "image", value: "images/base", rule: text(&c.Image, path)},
 		key{name: "systems", value: "[ x86_64-linux, aarch64-linux ]", rule: systemsRule(&c.Systems)},
 		key{name: "schedule", value: "'47 * * * *'", rule: text(&c.Schedule, schedule)},
@@ -106,7 +103,7 @@ func (n *Notify) keys() []key {
 }
 
 func systemsRule(out *[]System) rule {
-	return texts(out, "system", "a list of systems: "+wantSystem, system)
+	return texts(out, "system", "a list of systems: "+system.want, system)
 }
 
 // publish takes an empty list for nowhere, which is different from a file that

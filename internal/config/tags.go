@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// The quotes belong to the example: without them, YAML takes {date} as a mapping.
-const wantTag = `at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -, or a template such as "{date}-{rev:12}"`
+// tag is the form of templates. The quotes belong to the example: without them,
+// YAML takes {date} as a mapping.
+var tag = checked(`at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -, or a template such as "{date}-{rev:12}"`, checkTemplate)
 
 const (
 	leastRev = 7  // what git itself abbreviates to
@@ -65,11 +66,11 @@ func substitute(placeholder, rev string, date time.Time, version string) (string
 	default:
 		width, ok := strings.CutPrefix(name, "rev:")
 		if !ok {
-			return "", fmt.Errorf("unknown placeholder %q (want {rev:12}, {date} or {version})", placeholder)
+			return "", complete{fmt.Errorf("unknown placeholder %q (want {rev:12}, {date} or {version})", placeholder)}
 		}
 		n, err := strconv.Atoi(width)
 		if err != nil || strconv.Itoa(n) != width || n < leastRev || n > mostRev {
-			return "", fmt.Errorf("bad placeholder %q (want {rev:%d} to {rev:%d})", placeholder, leastRev, mostRev)
+			return "", complete{fmt.Errorf("bad placeholder %q (want {rev:%d} to {rev:%d})", placeholder, leastRev, mostRev)}
 		}
 		return rev[:min(n, len(rev))], nil
 	}
@@ -82,11 +83,11 @@ func checkTemplate(s string) error {
 	case err != nil:
 		return fmt.Errorf("bad tag %q: %w", s, err)
 	case s == "{rev}":
-		return fmt.Errorf("bad tag %q: the revision is a tag of every image (want %s)", s, wantTag)
+		return fmt.Errorf("bad tag %q: the revision is a tag of every image", s)
 	case revisionPattern.MatchString(tag):
-		return fmt.Errorf("bad tag %q: looks like a revision, whose tag never moves (want %s)", s, wantTag)
+		return fmt.Errorf("bad tag %q: looks like a revision, whose tag never moves", s)
 	case !isTag(tag):
-		return fmt.Errorf("bad tag %q (want %s)", s, wantTag)
+		return fmt.Errorf("bad tag %q", s)
 	}
 	return nil
 }

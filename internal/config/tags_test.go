@@ -42,7 +42,7 @@ func TestTagsFor(t *testing.T) {
 	}
 }
 
-func TestCheckTemplateErrors(t *testing.T) {
+func TestTagErrors(t *testing.T) {
 	const want = ` (want at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -, or a template such as "{date}-{rev:12}")`
 	tests := []struct{ template, want string }{
 		{"{rev}", `bad tag "{rev}": the revision is a tag of every image` + want},
@@ -69,8 +69,8 @@ func TestCheckTemplateErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.template, func(t *testing.T) {
-			if err := checkTemplate(tt.template); err == nil || err.Error() != tt.want {
-				t.Errorf("checkTemplate(%q):\n got %v\nwant %s", tt.template, err, tt.want)
+			if _, err := tag.read(tt.template); err == nil || err.Error() != tt.want {
+				t.Errorf("tag %q:\n got %v\nwant %s", tt.template, err, tt.want)
 			}
 		})
 	}

@@ -29,6 +29,8 @@ const (
 	gzipLevel = 6
 	gzipBlock = 1 << 20
 
+	gzipBlocks = 16 // at once; of no effect on the bytes, but on memory
+
 	// Versions of the compressors: another version may give other bytes.
 	// A test holds them against go.mod.
 	pgzipVersion    = "v1.3.0"
@@ -65,7 +67,7 @@ func (e Encoding) compress(w io.Writer) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := z.SetConcurrency(gzipBlock, max(2, runtime.GOMAXPROCS(0))); err != nil {
+	if err := z.SetConcurrency(gzipBlock, min(max(2, runtime.GOMAXPROCS(0)), gzipBlocks)); err != nil {
 		return nil, err
 	}
 	return z, nil

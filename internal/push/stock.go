@@ -74,28 +74,37 @@ func (p Pusher) places() (here, elsewhere []reuse.Place) {
 func (s *stock) read(ctx context.Context, sources []Source) ([]archive.Set, error) {
 	s.task = s.Progress.Start("reading", 0)
 	defer s.task.Done()
-	sending, within := errgroup.WithContext(ctx)
+	ending, end := context.WithCancel(ctx)
+	defer end()
+	sending, within := errgroup.WithContext(ending)
 	sending.SetLimit(atOnce)
-	sets := make([]archive.Set, len(sources))
-	var err error
-	for i, source := range sources {
-		sets[i], err = source.Images(within, func(ctx context.Context, _ string, guess v1.Hash, layer io.Reader) (archive.Taken, error) {
-			return s.take(ctx, sending, guess, layer)
-		})
-		if err != nil {
-			break
-		}
+	sets, err := s.readEach(within, sources, func(ctx context.Context, _ string, guess v1.Hash, layer io.Reader) (archive.Taken, error) {
+		return s.take(ctx, sending, guess, layer)
+	})
+	if err != nil {
+		end() // what is being sent is of no use
 	}
-	if sent := sending.Wait(); sent != nil {
+	if sent := sending.Wait(); sent != nil && !errors.Is(sent, context.Canceled) {
 		return nil, sent
 	}
 	return sets, err
 }
 
+func (s *stock) readEach(ctx context.Context, sources []Source, take archive.Take) ([]archive.Set, error) {
+	sets := make([]archive.Set, len(sources))
+	for i, source := range sources {
+		var err error
+		if sets[i], err = source.Images(ctx, take); err != nil {
+			return nil, err
+		}
+	}
+	return sets, nil
+}
+
 // take sends a layer that can be read but once, while the next one is read.
 func (s *stock) take(ctx context.Context, sending *errgroup.Group, guess v1.Hash, layer io.Reader) (archive.Taken, error) {
 	if diffID, blob, ok := s.guessed(guess); ok {
-		id, err := layers.Identify(s.count(layer))
+		id, err := layers.Identify(s.count(ctx, layer))
 		if err == nil && id.DiffID != diffID {
 			err = fmt.Errorf("its name says %s, its bytes have the diffID %s", guess, id.DiffID)
 		}
@@ -104,7 +113,7 @@ func (s *stock) take(ctx context.Context, sending *errgroup.Group, guess v1.Hash
 		}
 		return archive.Taken{Digest: id.Digest, DiffID: id.DiffID}, err
 	}
-	made, remove, err := s.make(s.count(layer))
+	made, remove, err := s.make(s.count(ctx, layer))
 	if err != nil {
 		return archive.Taken{}, err
 	}
@@ -252,7 +261,7 @@ func (s *stock) put(ctx context.Context, layer archive.Layer) error {
 		return err
 	}
 	defer from.Close()
-	buffered := bufio.NewReaderSize(s.count(from), 128<<10)
+	buffered := bufio.NewReaderSize(s.count(ctx, from), 128<<10)
 	begin, err := buffered.Peek(4)
 	if err != nil && err != io.EOF {
 		return err
@@ -312,5 +321,19 @@ func (s *stock) document(ctx context.Context, desc v1.Descriptor, data []byte) (
 	}))
 }
 
-// count shows what is read.
-func (s *stock) count(r io.Reader) io.Reader { return progress.Count(io.NopCloser(r), s.task) }
+// count shows what is read, and ends the reading with ctx.
+func (s *stock) count(ctx context.Context, r io.Reader) io.Reader {
+	return progress.Count(io.NopCloser(ending{ctx, r}), s.task)
+}
+
+type ending struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (e ending) Read(p []byte) (int, error) {
+	if err := context.Cause(e.ctx); err != nil {
+		return 0, err
+	}
+	return e.Reader.Read(p)
+}

@@ -159,6 +159,31 @@ func (s *session) upload(ctx context.Context, info nix.PathInfo, objects Objects
 }
 
 func (s *session) uploadRequest(info nix.PathInfo, objects Objects) (fetch.Request, error) {
+	about, err := json.Marshal(s.about(info))
+	if err != nil {
+		return fetch.Request{}, err
+	}
+	r := s.request(http.MethodPut, "upload-path")
+	r.Header.Set("Content-Type", "application/octet-stream")
+	preamble := ""
+	if len(about) < maxHeader && plain(string(about)) {
+		r.Header.Set(narInfoHeader, string(about))
+	} else {
+		preamble = string(about)
+		r.Header.Set(preambleHeader, strconv.Itoa(len(about)))
+	}
+	r.Size = int64(len(preamble)) + info.NarSize
+	r.Body = func(ctx context.Context) (io.ReadCloser, error) {
+		src, err := openNAR(ctx, objects, info)
+		if err != nil {
+			return nil, err
+		}
+		return &following{io.MultiReader(strings.NewReader(preamble), src), src}, nil
+	}
+	return r, nil
+}
+
+func (s *session) about(info nix.PathInfo) narInfo {
 	about := narInfo{
 		Cache:         s.Cache,
 		StorePathHash: info.Path.Digest(),
@@ -177,29 +202,7 @@ func (s *session) uploadRequest(info nix.PathInfo, objects Objects) (fetch.Reque
 	if info.CA != "" {
 		about.CA = &info.CA
 	}
-	data, err := json.Marshal(about)
-	if err != nil {
-		return fetch.Request{}, err
-	}
-	r := s.request(http.MethodPut, "upload-path")
-	r.Header.Set("Content-Type", "application/octet-stream")
-	r.Size = info.NarSize
-	preamble := ""
-	if len(data) < maxHeader && plain(string(data)) {
-		r.Header.Set(narInfoHeader, string(data))
-	} else {
-		preamble = string(data)
-		r.Header.Set(preambleHeader, strconv.Itoa(len(data)))
-		r.Size += int64(len(data))
-	}
-	r.Body = func(ctx context.Context) (io.ReadCloser, error) {
-		src, err := openNAR(ctx, objects, info)
-		if err != nil {
-			return nil, err
-		}
-		return &following{io.MultiReader(strings.NewReader(preamble), src), src}, nil
-	}
-	return r, nil
+	return about
 }
 
 // following is a NAR behind a preamble.
