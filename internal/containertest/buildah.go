@@ -169,9 +169,14 @@ func (b buildahContainer) exec(t testing.TB, c Command) Result {
 	return r
 }
 
+func (b buildah) Save(t testing.TB, image, file string) {
+	t.Helper()
+	do(t, b.argv("push", "--quiet", image, "docker-archive:"+file)...)
+}
+
 func (b buildah) Read(t testing.TB, image string) Contents {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image.tar")
-	do(t, b.argv("push", "--quiet", image, "docker-archive:"+file)...)
+	b.Save(t, image, file)
 	return readArchive(t, file)
 }

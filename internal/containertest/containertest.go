@@ -42,6 +42,9 @@ type Engine interface {
 	// own process is tail -f /dev/null, by the tail on the image's PATH.
 	Start(t testing.TB, image string, o Options) Container
 
+	// Save writes an image into a file, a docker archive as this engine makes it.
+	Save(t testing.TB, image, file string)
+
 	// Read reads an image back from the engine.
 	Read(t testing.TB, image string) Contents
 }

@@ -178,9 +178,14 @@ func (d dockerContainer) Exec(t testing.TB, c Command) Result {
 	return d.command(t, c, slices.Concat([]string{"docker", "exec"}, c.process(), []string{d.id}))
 }
 
-func (docker) Read(t testing.TB, image string) Contents {
+func (docker) Save(t testing.TB, image, file string) {
+	t.Helper()
+	do(t, "docker", "image", "save", "--output", file, image)
+}
+
+func (d docker) Read(t testing.TB, image string) Contents {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image.tar")
-	do(t, "docker", "image", "save", "--output", file, image)
+	d.Save(t, image, file)
 	return readArchive(t, file)
 }
