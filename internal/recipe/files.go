@@ -3,9 +3,11 @@ package recipe
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +19,7 @@ type File struct {
 	Executable bool   // whether it is installed with mode 0755 rather than 0644
 }
 
-// Files returns what counts of an image folder, in the order of names. It is
+// Files returns what counts of one image folder, in the order of names. It is
 // what both the digest and the image are made of, so nothing can enter an image
 // without changing its recipe.
 //
@@ -52,7 +54,7 @@ func Files(image string) ([]File, error) {
 
 // ignored tells of descriptions and tests.
 func ignored(name string) bool {
-	if strings.HasPrefix(name, "rootfs/") || strings.HasPrefix(name, "bin/") {
+	if installed(name) {
 		return false
 	}
 	base := path.Base(name)
@@ -75,4 +77,31 @@ func file(root *os.Root, name string, d fs.DirEntry) (File, error) {
 	// A checkout may have lost the mode of a script.
 	executable := info.Mode()&0o100 != 0 || strings.HasPrefix(name, "bin/")
 	return File{Name: name, Executable: executable}, nil
+}
+
+// Installed returns what an image installs out of its folders: what lies in rootfs
+// and in bin. A file of its own folder stands in the place of one that has the
+// same name in a folder that it builds on.
+func Installed(image string) ([]File, error) {
+	folders, err := Folders(image)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]File)
+	for _, folder := range slices.Backward(folders) {
+		files, err := Files(folder)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			if installed(f.Name) {
+				byName[f.Name] = f
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(byName), func(a, b File) int { return strings.Compare(a.Name, b.Name) }), nil
+}
+
+func installed(name string) bool {
+	return strings.HasPrefix(name, "rootfs/") || strings.HasPrefix(name, "bin/")
 }

@@ -1,5 +1,6 @@
 // Package recipe digests everything but the revision that decides the bytes of
-// an image: the image folder, the settings that enter it, and the encoding.
+// an image: its folder and those that it builds on, the settings that enter it,
+// and the encoding.
 //
 // Equal recipes and equal revisions give equal images. A changed recipe is a
 // reason to build a channel's head again.
@@ -12,7 +13,6 @@ import (
 	"fmt"
 	"hash"
 	"os"
-	"path/filepath"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 )
@@ -47,16 +47,22 @@ func Identify(image string, settings Settings) (ID, error) {
 		return "", err
 	}
 	fmt.Fprintf(h, "factory recipe %d\n%s\n", format, text)
-	if _, err := os.Stat(filepath.Join(image, "image.nix")); err != nil {
-		return "", err
-	}
-	files, err := Files(image)
+	folders, err := Folders(image)
 	if err != nil {
 		return "", err
 	}
-	for _, f := range files {
-		if err := f.write(h); err != nil {
-			return "", fmt.Errorf("%s: %w", image, err)
+	for i, folder := range folders {
+		if i > 0 {
+			fmt.Fprintln(h, "builds on")
+		}
+		files, err := Files(folder)
+		if err != nil {
+			return "", err
+		}
+		for _, f := range files {
+			if err := f.write(h); err != nil {
+				return "", fmt.Errorf("%s: %w", folder, err)
+			}
 		}
 	}
 	return ID("sha256:" + hex.EncodeToString(h.Sum(nil))), nil
