@@ -1,7 +1,8 @@
 // Package check holds a finished index against itself before a tag points to
-// it: the Nix database against the layers, the closure, the links and the
-// digests. An index goes in, and out come all the problems that it has, as one
-// error; without one, every store path that the image names is in it.
+// it: the Nix database, or the list of an image that has none, against the layers,
+// the closure, the links and the digests. An index goes in, and out come all the
+// problems that it has, as one error; without one, every store path that the image
+// names is in it.
 //
 // It reads the manifests and the topmost layer of each image, nothing else.
 // That the other layers hold what their keys say was proved when they were
@@ -59,8 +60,10 @@ func checkImage(facts map[string]string, desc v1.Descriptor, img v1.Image, scrat
 	conf := opened.Config
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	for _, label := range []string{image.ChannelLabel, image.RevisionLabel, image.RecipeLabel, image.NarHashLabel} {
-		if facts[label] == "" || conf.Config.Labels[label] != facts[label] {
+	hasNixpkgs := facts[image.RevisionLabel] != ""
+	for _, label := range []string{image.RecipeLabel, image.ChannelLabel, image.RevisionLabel, image.NarHashLabel} {
+		wanted := hasNixpkgs || label == image.RecipeLabel
+		if (facts[label] != "") != wanted || conf.Config.Labels[label] != facts[label] {
 			add("label %s is %q, the index says %q", label, conf.Config.Labels[label], facts[label])
 		}
 	}
@@ -89,15 +92,19 @@ func checkImage(facts map[string]string, desc v1.Descriptor, img v1.Image, scrat
 	if err != nil {
 		return fmt.Errorf("topmost layer: %w", err)
 	}
-	problems = append(problems, root.against(stack[:last], conf.Config.Env)...)
+	if hasNixpkgs && !root.database {
+		add("nixpkgs is in the image, and no Nix database")
+	}
+	problems = append(problems, root.against(stack[:last], conf.Config)...)
 	return errors.Join(problems...)
 }
 
 // root is what the topmost layer says.
 type root struct {
-	objects map[string]nix.PathInfo // by base name, from the database
-	links   map[string]string       // all symbolic links
-	files   map[string]bool
+	objects  map[string]nix.PathInfo // by base name
+	database bool                    // they are from there
+	links    map[string]string       // all symbolic links
+	files    map[string]bool
 }
 
 func readRoot(layer v1.Layer, scratch string) (root, error) {
@@ -110,11 +117,20 @@ func readRoot(layer v1.Layer, scratch string) (root, error) {
 		case tar.TypeReg:
 			r.files[name] = true
 		}
-		if name != "/nix/var/nix/db/db.sqlite" {
-			return nil
-		}
-		if err := r.readDatabase(content, scratch); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		switch name {
+		case image.InventoryPath:
+			list, err := image.DecodeInventory(content)
+			if err != nil {
+				return err
+			}
+			for _, o := range list.Objects {
+				r.objects[o.Path.Base()] = nix.PathInfo{Path: o.Path, NarHash: o.NarHash, NarSize: o.NarSize, References: o.References}
+			}
+		case databasePath:
+			r.database = true
+			if err := r.readDatabase(content, scratch); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
 		}
 		return nil
 	})
@@ -122,10 +138,12 @@ func readRoot(layer v1.Layer, scratch string) (root, error) {
 		return r, err
 	}
 	if len(r.objects) == 0 {
-		return r, errors.New("no Nix database, or an empty one")
+		return r, errors.New("no Nix database, and no list of the store objects, or an empty one")
 	}
 	return r, nil
 }
+
+const databasePath = "/nix/var/nix/db/db.sqlite"
 
 func (r *root) readDatabase(from io.Reader, scratch string) error {
 	dir, err := os.MkdirTemp(scratch, "check-*")
@@ -152,8 +170,9 @@ func (r *root) readDatabase(from io.Reader, scratch string) error {
 	return nil
 }
 
-// against holds the database against the layers below and the environment.
-func (r root) against(below []image.Layer, env []string) []error {
+// against holds the objects against the layers below and what a container is
+// started with.
+func (r root) against(below []image.Layer, started v1.Config) []error {
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	seen := make(map[string]int)
@@ -163,17 +182,24 @@ func (r root) against(below []image.Layer, env []string) []error {
 			seen[name]++
 			info, ok := r.objects[name]
 			if !ok {
-				add("layer %d holds %s, which the database does not know", i, name)
+				add("layer %d holds %s, which %s does not know", i, name, r.list())
 			}
 			objects = append(objects, info)
 		}
 		if !slices.Contains(keys(layer.MediaType, objects), layer.Key) {
-			add("layer %d: its key %s is not that of the objects in the database", i, layer.Key)
+			add("layer %d: its key %s is not that of the objects in %s", i, layer.Key, r.list())
 		}
 	}
 	for _, name := range sortedNames(r.objects) {
 		if n := seen[name]; n != 1 {
-			add("%s is in the database and in %d layers", name, n)
+			add("%s is in %s and in %d layers", name, r.list(), n)
+		}
+	}
+	for _, name := range sortedNames(r.objects) { // those of a database are complete, or it cannot be read
+		for _, ref := range r.objects[name].References {
+			if _, ok := r.objects[ref.Base()]; !ok {
+				add("%s refers to %s, which is not in the image", name, ref)
+			}
 		}
 	}
 	for _, name := range sortedNames(r.links) {
@@ -183,24 +209,41 @@ func (r root) against(below []image.Layer, env []string) []error {
 			}
 		}
 	}
-	for _, variable := range env {
-		for _, p := range nix.FindStorePaths(variable) {
+	for _, text := range slices.Concat(started.Env, started.Entrypoint, started.Cmd) {
+		for _, p := range nix.FindStorePaths(text) {
 			if _, ok := r.objects[p.Base()]; !ok {
-				add("the environment names %s, which is not in the image", p)
+				add("a container is started with %s, which is not in the image", p)
 			}
 		}
 	}
-	for _, name := range []string{"/nix/var/nix/db/schema", image.InventoryPath, "/etc/passwd"} {
-		if !r.files[name] {
+	for _, name := range r.needed(started) {
+		if _, ok := r.links[name]; !ok && !r.files[name] {
 			add("%s is missing", name)
 		}
 	}
-	for _, name := range []string{"/bin/sh", "/usr/bin/env", "/nix/profile/bin/nix"} {
-		if _, ok := r.links[name]; !ok && !r.files[name] {
-			add("%s is missing", path.Clean(name))
-		}
-	}
 	return problems
+}
+
+// list is what an image knows its store objects by.
+func (r root) list() string {
+	if r.database {
+		return "the database"
+	}
+	return "the image's list"
+}
+
+// needed are files that have to be there: those that every image has, and the
+// program that a container starts with.
+func (r root) needed(started v1.Config) []string {
+	names := []string{image.InventoryPath, "/etc/passwd"}
+	if r.database {
+		names = append(names, "/nix/var/nix/db/schema")
+	}
+	command := slices.Concat(started.Entrypoint, started.Cmd)
+	if len(command) > 0 && path.IsAbs(command[0]) && !strings.HasPrefix(command[0], "/nix/store/") {
+		names = append(names, path.Clean(command[0]))
+	}
+	return names
 }
 
 // keys are the keys that a layer with these objects may have: that of a

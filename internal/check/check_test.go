@@ -21,6 +21,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
 	"github.com/nixpkgs-factory/factory/internal/nixdb"
+	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
 // sample is what an image is made of; a test changes a part of it.
@@ -29,6 +30,7 @@ type sample struct {
 	database []nix.PathInfo
 	files    []layers.File
 	env      map[string]string
+	cmd      []string
 }
 
 type nars map[nix.StorePath][]byte
@@ -70,16 +72,17 @@ func good(t *testing.T) sample {
 		layered:  []nix.PathInfo{glibc, tool},
 		database: []nix.PathInfo{glibc, tool},
 		files: []layers.File{
-			{Path: "/etc/passwd", Mode: 0o644}, {Path: image.InventoryPath, Mode: 0o644}, {Path: "/nix/var/nix/db/schema", Mode: 0o644},
+			{Path: "/etc/passwd", Mode: 0o644}, {Path: image.InventoryPath, Mode: 0o644, Data: []byte("{}")}, {Path: "/nix/var/nix/db/schema", Mode: 0o644},
 			{Path: "/bin/sh", Target: tool.Path.String()}, {Path: "/usr/bin/env", Target: tool.Path.String()},
 			{Path: "/nix/profile/bin/nix", Target: tool.Path.String() + "/bin/nix"},
 		},
+		cmd: []string{"/bin/sh"},
 		env: map[string]string{"NIX_LD": glibc.Path.String() + "/lib/ld.so"},
 	}
 }
 
 func facts() image.Facts {
-	return image.Facts{Channel: "nixos-x", Rev: gittest.Rev("a"), Date: time.Unix(1e9, 0), Recipe: "sha256:1", Repository: "NixOS/nixpkgs"}
+	return image.Facts{Recipe: "sha256:1", Nixpkgs: &image.Nixpkgs{Channel: "nixos-x", Rev: gittest.Rev("a"), Date: time.Unix(1e9, 0), Repository: "NixOS/nixpkgs"}}
 }
 
 func (s sample) image(t *testing.T) v1.Image {
@@ -105,7 +108,7 @@ func (s sample) image(t *testing.T) v1.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := image.Assemble(facts(), image.Settings{System: system, Env: s.env}, append(stack, root))
+	img, err := image.Assemble(facts(), image.Settings{System: system, Set: toolset.Toolset{Env: s.env, Cmd: s.cmd}}, append(stack, root))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,8 +146,10 @@ func TestIndex(t *testing.T) {
 		{"a link out of the image", func(t *testing.T, s *sample) {
 			s.files = append(s.files, layers.File{Path: "/etc/x", Target: object(t, "extra").Path.String() + "/x"})
 		}, "/etc/x leads to"},
-		{"an environment out of the image", func(t *testing.T, s *sample) { s.env["X"] = object(t, "extra").Path.String() }, "the environment names"},
+		{"an environment out of the image", func(t *testing.T, s *sample) { s.env["X"] = object(t, "extra").Path.String() }, "is started with /nix/store"},
 		{"no shell", func(t *testing.T, s *sample) { s.files = append(s.files[:3:3], s.files[4:]...) }, "/bin/sh is missing"},
+		{"nothing to start with that one could name", func(t *testing.T, s *sample) { s.files = append(s.files[:3:3], s.files[4:]...); s.cmd = []string{"sh"} }, ""},
+		{"a program out of the image", func(t *testing.T, s *sample) { s.cmd = []string{object(t, "extra").Path.String()} }, "is started with /nix/store"},
 		{"no schema", func(t *testing.T, s *sample) { s.files = append(s.files[:2:2], s.files[3:]...) }, "db/schema is missing"},
 	}
 	for _, tt := range tests {

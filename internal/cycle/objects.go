@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +14,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/realise"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
@@ -58,8 +58,8 @@ func (c counting) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, er
 
 // objects returns where the toolset's store objects come from. Tools that no
 // cache has are built first, unless the system is one that may be missing.
-func (f *Factory) objects(ctx context.Context, w work, set toolset.Toolset, args toolset.Args, optional bool) (objects, error) {
-	todo, cause, err := f.absent(ctx, set)
+func (f *Factory) objects(ctx context.Context, w work, e evaluated, optional bool) (objects, error) {
+	todo, cause, err := f.absent(ctx, e.set)
 	if err != nil {
 		return objects{}, err
 	}
@@ -73,7 +73,7 @@ func (f *Factory) objects(ctx context.Context, w work, set toolset.Toolset, args
 	if optional {
 		return objects{}, fmt.Errorf("%s: %w", strings.Join(names, ", "), cause)
 	}
-	w.log.Info("building what no cache has", "system", args.System, "tools", strings.Join(names, " "))
+	w.log.Info("building what no cache has", "system", e.system.Nix, "tools", strings.Join(names, " "))
 	installed, err := f.Nix.Installed(ctx)
 	if err != nil {
 		return objects{}, fmt.Errorf("%s: %w: it has to be built, and %w", strings.Join(names, ", "), cause, err)
@@ -84,11 +84,11 @@ func (f *Factory) objects(ctx context.Context, w work, set toolset.Toolset, args
 		store.Substituters = append(store.Substituters, sub.URL)
 		store.Keys = append(store.Keys, sub.Keys...)
 	}
-	file, err := filepath.Abs(filepath.Join(f.Config.Image, "image.nix"))
+	folders, err := recipe.Folders(f.Config.Image)
 	if err != nil {
 		return objects{}, err
 	}
-	if err := store.Build(ctx, file, args, todo); err != nil {
+	if err := store.Build(ctx, folders, e.args, todo); err != nil {
 		return objects{}, fmt.Errorf("no cache has %s, and it cannot be built: %w", strings.Join(names, ", "), err)
 	}
 	return objects{cache: f.Cache, local: &store}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -19,7 +20,7 @@ import (
 // stacks are the layers of an image: what all its systems share, and what each of
 // them has.
 type stacks struct {
-	base  *layers.Layer // the source
+	base  *layers.Layer // the source; nil where it is not in the image
 	each  []stack
 	lacks lacking
 }
@@ -29,30 +30,58 @@ type lacking map[config.System]nix.BaseName
 
 // stack is what the image of one system has beyond the source.
 type stack struct {
-	system   config.System
-	set      toolset.Toolset
+	evaluated
 	contents contents
 	below    []*layers.Layer // the closure
 	root     *layers.Layer   // root file system, database, links
+}
+
+// evaluated is what image.nix says for one system.
+type evaluated struct {
+	system config.System
+	set    toolset.Toolset
+	args   toolset.Args // by which the tools in set are had
 }
 
 // pack makes the layers of the systems, one after the other, and beside them the
 // source's, which they share. After an error it returns those that were made.
 func (f *Factory) pack(ctx context.Context, w work, systems []config.System) (stacks, error) {
 	var s stacks
+	sets, err := f.evaluateAll(ctx, w, systems)
+	if err != nil {
+		return s, err
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
+	if sets[0].set.HasNixpkgs() {
+		group.Go(func() (err error) {
+			if s.base, err = f.packSource(groupCtx, w); err != nil {
+				return fmt.Errorf("source: %w", err)
+			}
+			return nil
+		})
+	}
 	group.Go(func() (err error) {
-		if s.base, err = f.packSource(groupCtx, w); err != nil {
-			return fmt.Errorf("source: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() (err error) {
-		s.each, s.lacks, err = f.packSystems(groupCtx, w, systems)
+		s.each, s.lacks, err = f.packSystems(groupCtx, w, sets)
 		return err
 	})
-	err := group.Wait()
+	err = group.Wait()
 	return s, err
+}
+
+// evaluateAll asks Nix what the image is for each of the systems. Whether nixpkgs
+// is in it cannot depend on the system.
+func (f *Factory) evaluateAll(ctx context.Context, w work, systems []config.System) ([]evaluated, error) {
+	sets := make([]evaluated, len(systems))
+	for i, system := range systems {
+		var err error
+		if sets[i], err = f.evaluate(ctx, w, system); err != nil {
+			return nil, fmt.Errorf("%s: toolset: %w", system.Nix, err)
+		}
+		if sets[i].set.HasNixpkgs() != sets[0].set.HasNixpkgs() {
+			return nil, fmt.Errorf("%s: toolset: nixpkgs is in the image of one of %v, and not in that of another", system.Nix, systems)
+		}
+	}
+	return sets, nil
 }
 
 // packSource returns the layer with the source, from a registry if one has it.
@@ -63,21 +92,21 @@ func (f *Factory) packSource(ctx context.Context, w work) (*layers.Layer, error)
 	return f.packer(w).Linked(ctx, w.src.tree, w.src.objects)
 }
 
-func (f *Factory) packSystems(ctx context.Context, w work, systems []config.System) (made []stack, lacks lacking, err error) {
-	for _, system := range systems {
-		s, err := f.packSystem(ctx, w, system)
+func (f *Factory) packSystems(ctx context.Context, w work, sets []evaluated) (made []stack, lacks lacking, err error) {
+	for _, e := range sets {
+		s, err := f.packSystem(ctx, w, e)
 		var absent *binarycache.NotFoundError
 		switch {
 		case err == nil:
 			made = append(made, s)
-		case errors.As(err, &absent) && slices.Contains(w.channel.Optional, system):
-			w.log.Warn("left out: upstream does not have this system", "system", system.Nix, "error", err)
+		case errors.As(err, &absent) && slices.Contains(w.channel.Optional, e.system):
+			w.log.Warn("left out: upstream does not have this system", "system", e.system.Nix, "error", err)
 			if lacks == nil {
 				lacks = make(lacking)
 			}
-			lacks[system] = nix.BaseName{StorePath: absent.Path}
+			lacks[e.system] = nix.BaseName{StorePath: absent.Path}
 		default:
-			return made, lacks, fmt.Errorf("%s: %w", system.Nix, err)
+			return made, lacks, fmt.Errorf("%s: %w", e.system.Nix, err)
 		}
 	}
 	return made, lacks, nil
@@ -85,19 +114,14 @@ func (f *Factory) packSystems(ctx context.Context, w work, systems []config.Syst
 
 // assemble makes the images of the systems out of their layers.
 func (f *Factory) assemble(w work, s stacks) ([]image.Part, error) {
-	facts := image.Facts{
-		Channel:    w.channel.Name,
-		Rev:        w.commit.Rev,
-		Date:       w.commit.Date,
-		Version:    w.src.version,
-		Recipe:     w.recipe,
-		NarHash:    w.src.tree.NarHash,
-		Repository: f.Config.Upstream.Repository,
-		Extra:      f.Config.Labels,
-	}
 	var parts []image.Part
 	for _, one := range s.each {
-		img, err := image.Assemble(facts, settings(one.system, one.set), slices.Concat(one.below, []*layers.Layer{s.base, one.root}))
+		stack := slices.Clone(one.below)
+		if s.base != nil {
+			stack = append(stack, s.base)
+		}
+		settings := image.Settings{System: one.system, Set: one.set}
+		img, err := image.Assemble(f.facts(w, one.set), settings, append(stack, one.root))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", one.system.Nix, err)
 		}
@@ -106,12 +130,22 @@ func (f *Factory) assemble(w work, s stacks) ([]image.Part, error) {
 	return parts, nil
 }
 
-func settings(system config.System, set toolset.Toolset) image.Settings {
-	s := image.Settings{System: system, Env: set.Env, Cmd: set.Cmd, WorkDir: set.WorkDir, Tools: []image.ToolFact{}}
-	for _, t := range set.Tools {
-		s.Tools = append(s.Tools, image.ToolFact{Name: t.Name, Version: t.Version, Path: t.Path.String()})
+// facts are what the image says of itself.
+func (f *Factory) facts(w work, set toolset.Toolset) image.Facts {
+	facts := image.Facts{Recipe: w.recipe, Version: set.Version, Labels: set.Labels, Extra: f.Config.Labels}
+	if !set.HasNixpkgs() {
+		facts.Name = filepath.Base(f.Config.Image)
+		return facts
 	}
-	return s
+	facts.Nixpkgs = &image.Nixpkgs{
+		Channel:    w.channel.Name,
+		Rev:        w.commit.Rev,
+		Date:       w.commit.Date,
+		Version:    w.src.version,
+		NarHash:    w.src.tree.NarHash,
+		Repository: f.Config.Upstream.Repository,
+	}
+	return facts
 }
 
 // all are the layers that there are.

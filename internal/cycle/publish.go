@@ -42,7 +42,7 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 	}
 	made := held{
 		state:   plan.Published{Found: true, Digest: digest, Rev: j.commit.Rev, Recipe: j.recipe},
-		version: manifest.Annotations[image.ReleaseLabel],
+		version: image.VersionOf(manifest.Annotations),
 		systems: image.Systems(manifest),
 		unsaid:  not,
 		checked: f.Now(), // the push has asked for everything

@@ -1,6 +1,7 @@
 package cycle
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -17,7 +18,7 @@ func publications(j job, targets []target, at time.Time) []record.Publication {
 		}
 		list = append(list, record.Publication{
 			Channel: j.channel.Name,
-			Rev:     t.state.Rev,
+			Rev:     cmp.Or(t.state.Rev, j.commit.Rev), // an image without nixpkgs does not say it
 			Recipe:  t.state.Recipe,
 			Image:   t.ref,
 			Digest:  t.state.Digest,

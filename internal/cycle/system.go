@@ -19,38 +19,33 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
-// packSystem makes the layers of one system: it evaluates its toolset, computes
-// the closure and packs that.
-func (f *Factory) packSystem(ctx context.Context, w work, system config.System) (stack, error) {
-	log := w.log.With("system", system.Nix)
-	set, args, err := f.evaluate(ctx, w, system)
+// packSystem makes the layers of one system: it computes the closure of its toolset
+// and packs that.
+func (f *Factory) packSystem(ctx context.Context, w work, e evaluated) (stack, error) {
+	store, err := f.objects(ctx, w, e, slices.Contains(w.channel.Optional, e.system))
 	if err != nil {
 		return stack{}, fmt.Errorf("toolset: %w", err)
 	}
-	store, err := f.objects(ctx, w, set, args, slices.Contains(w.channel.Optional, system))
-	if err != nil {
-		return stack{}, fmt.Errorf("toolset: %w", err)
-	}
-	closed, err := closure.Compute(ctx, store, set.Roots(w.src.paths()...))
+	closed, err := closure.Compute(ctx, store, e.set.Roots(w.src.paths()...))
 	if err != nil {
 		return stack{}, fmt.Errorf("closure: %w", err)
 	}
-	log.Info("closure", "paths", len(closed), "bytes", closure.Size(closed))
-	below, listings, err := f.packClosure(ctx, w, system, store, set, closed)
+	w.log.Info("closure", "system", e.system.Nix, "paths", len(closed), "bytes", closure.Size(closed))
+	below, listings, err := f.packClosure(ctx, w, e, store, closed)
 	if err != nil {
 		return stack{}, fmt.Errorf("layers: %w", err)
 	}
-	root, err := f.packRoot(w, system, set, closed, listings)
+	root, err := f.packRoot(w, e, closed, listings)
 	if err != nil {
 		return stack{}, fmt.Errorf("image: %w", err)
 	}
-	return stack{system: system, set: set, contents: contents{closed, store}, below: below, root: root}, nil
+	return stack{evaluated: e, contents: contents{closed, store}, below: below, root: root}, nil
 }
 
-// evaluate asks Nix for the toolset, and says which tools there are none of. The
-// arguments are those that the tools in it are had by.
-func (f *Factory) evaluate(ctx context.Context, w work, system config.System) (toolset.Toolset, toolset.Args, error) {
-	args := toolset.Args{
+// evaluate asks Nix for the toolset of a system, and says which tools there are
+// none of.
+func (f *Factory) evaluate(ctx context.Context, w work, system config.System) (evaluated, error) {
+	e := evaluated{system: system, args: toolset.Args{
 		Nixpkgs:      w.src.unpacked,
 		System:       system.Nix,
 		Source:       w.src.objects[0].Path,
@@ -59,29 +54,30 @@ func (f *Factory) evaluate(ctx context.Context, w work, system config.System) (t
 		LastModified: w.commit.Date.Unix(),
 		Rev:          w.commit.Rev,
 		Channel:      w.channel.Name,
-	}
+	}}
 	log := w.log.With("system", system.Nix)
 	evaluating := f.Progress.Start(w.channel.Name+" "+system.Nix+" evaluating", 0)
-	set, err := toolset.Evaluate(ctx, w.nix, f.Config.Image, filepath.Join(w.dir, "nix-"+system.Nix), args)
+	var err error
+	e.set, err = toolset.Evaluate(ctx, w.nix, f.Config.Image, filepath.Join(w.dir, "nix-"+system.Nix), e.args)
 	evaluating.Done()
 	if err != nil {
-		return set, args, err
+		return e, err
 	}
-	for _, tool := range set.Broken {
+	for _, tool := range e.set.Broken {
 		log.Warn("this nixpkgs cannot evaluate an optional tool", "tool", tool.Attr, "error", tool.Err)
-		args.Without = append(args.Without, tool.Attr)
+		e.args.Without = append(e.args.Without, tool.Attr)
 	}
-	if len(set.Missing) > 0 {
-		log.Warn("this nixpkgs lacks tools", "missing", strings.Join(set.Missing, " "))
+	if len(e.set.Missing) > 0 {
+		log.Warn("this nixpkgs lacks tools", "missing", strings.Join(e.set.Missing, " "))
 	}
-	return set, args, nil
+	return e, nil
 }
 
 // packClosure makes the closure's layers, or finds them, and learns the tools'
 // files.
-func (f *Factory) packClosure(ctx context.Context, w work, system config.System, store objects, set toolset.Toolset, closed []nix.PathInfo) ([]*layers.Layer, map[nix.StorePath][]string, error) {
+func (f *Factory) packClosure(ctx context.Context, w work, e evaluated, store objects, closed []nix.PathInfo) ([]*layers.Layer, map[nix.StorePath][]string, error) {
 	list := make(map[nix.StorePath]bool)
-	for _, tool := range set.Tools {
+	for _, tool := range e.set.Tools {
 		list[tool.Path] = true
 	}
 	groups := layers.Group(closed, layers.MaxClosureLayers)
@@ -93,7 +89,7 @@ func (f *Factory) packClosure(ctx context.Context, w work, system config.System,
 			todo += closure.Size(objects)
 		}
 	}
-	task := f.Progress.Start(w.channel.Name+" "+system.Nix+" layers", todo)
+	task := f.Progress.Start(w.channel.Name+" "+e.system.Nix+" layers", todo)
 	defer task.Done()
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -134,37 +130,48 @@ func listings(below []*layers.Layer, old reuse.Index, tools map[nix.StorePath]bo
 const parallelLayers = 3
 
 // packRoot makes the layer with the database, the links and the root file system.
-func (f *Factory) packRoot(w work, system config.System, set toolset.Toolset, closed []nix.PathInfo, listings map[nix.StorePath][]string) (*layers.Layer, error) {
-	database := filepath.Join(w.dir, "db-"+system.Nix+".sqlite")
-	if err := nixdb.Write(database, slices.Concat(closed, w.src.objects)); err != nil {
+func (f *Factory) packRoot(w work, e evaluated, closed []nix.PathInfo, listings map[nix.StorePath][]string) (*layers.Layer, error) {
+	root := image.Root{Image: f.Config.Image, Set: e.set, Inventory: w.inventory(e, listings)}
+	createdBy := "root file system, links"
+	if e.set.HasDatabase() {
+		all := closed
+		root.Roots = e.set.Roots(w.src.paths()...)
+		if e.set.HasNixpkgs() {
+			all = slices.Concat(closed, w.src.objects)
+			root.Roots = append(root.Roots, w.src.paths()...)
+		}
+		root.Database = filepath.Join(w.dir, "db-"+e.system.Nix+".sqlite")
+		if err := nixdb.Write(root.Database, all); err != nil {
+			return nil, err
+		}
+		createdBy = "root file system, Nix database, links"
+	} else {
+		root.Inventory.Objects = image.Objects(closed)
+	}
+	files, err := root.Files()
+	if err != nil {
 		return nil, err
 	}
-	sources := w.src.paths()
+	return f.packer(w).Files(files, createdBy)
+}
+
+// inventory is the image's own list of what is in it.
+func (w work) inventory(e evaluated, listings map[nix.StorePath][]string) image.Inventory {
 	inventory := image.Inventory{
-		Channel: w.channel.Name,
-		Rev:     w.commit.Rev,
-		System:  system,
+		System:  e.system,
 		Recipe:  w.recipe,
-		Sources: sources,
 		Tools:   []image.InventoryTool{},
-		Missing: append([]string{}, set.Missing...),
+		Missing: append([]string{}, e.set.Missing...),
 	}
-	for _, t := range set.Tools {
+	if e.set.HasNixpkgs() {
+		inventory.Channel, inventory.Rev, inventory.Sources = w.channel.Name, w.commit.Rev, w.src.paths()
+	}
+	for _, t := range e.set.Tools {
 		inventory.Tools = append(inventory.Tools, image.InventoryTool{
 			Attr: t.Attr, Name: t.Name, Version: t.Version, Path: t.Path, Files: listings[t.Path],
 		})
 	}
-	files, err := image.Root{
-		Image:     f.Config.Image,
-		Set:       set,
-		Inventory: inventory,
-		Roots:     append(set.Roots(sources...), sources...),
-		Database:  database,
-	}.Files()
-	if err != nil {
-		return nil, err
-	}
-	return f.packer(w).Files(files, "root file system, Nix database, links")
+	return inventory
 }
 
 func (f *Factory) packer(w work) layers.Packer {

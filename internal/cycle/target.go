@@ -142,7 +142,7 @@ func readHeld(ctx context.Context, repo registry.Repository, digest v1.Hash) (he
 			Rev:    rev,
 			Recipe: recipe.ID(manifest.Annotations[image.RecipeLabel]),
 		},
-		version: manifest.Annotations[image.ReleaseLabel],
+		version: image.VersionOf(manifest.Annotations),
 		systems: image.Systems(manifest),
 	}, nil
 }

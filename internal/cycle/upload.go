@@ -32,8 +32,10 @@ func (f *Factory) upload(ctx context.Context, src nixpkgs, s stacks, log *slog.L
 			all.from[info.Path] = one.contents.objects
 		}
 	}
-	for _, info := range src.objects {
-		infos[info.Path] = info
+	if s.base != nil {
+		for _, info := range src.objects {
+			infos[info.Path] = info
+		}
 	}
 	list := slices.SortedFunc(maps.Values(infos), func(x, y nix.PathInfo) int { return x.Path.Compare(y.Path) })
 	for _, to := range f.Uploads {

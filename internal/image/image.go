@@ -6,6 +6,7 @@
 package image
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -24,6 +25,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
+	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
 // Names of labels and annotations beside those of the OCI specification
@@ -44,44 +46,91 @@ const (
 
 	// ReleaseLabel is nixpkgs' own version, as in "26.05".
 	ReleaseLabel = prefix + "nixpkgs.version"
+
+	// NamedLabel is the version that image.nix says the image is named by.
+	NamedLabel = prefix + "version"
+
+	// ToolsetLabel is, on an image without nixpkgs, the digest of all that
+	// image.nix says of it. Where it and the recipe are the same, so is the image.
+	ToolsetLabel = prefix + "toolset"
 )
+
+// epoch is when an image without nixpkgs was created, as far as it says: the time
+// that all files in it have. It cannot be the commit's, which the image does not
+// depend on, and no other is the same on every machine.
+var epoch = time.Unix(1, 0).UTC()
 
 // Facts are what labels and annotations say of an image.
 type Facts struct {
+	Nixpkgs *Nixpkgs // nil: the image has none, and is the same for all commits that give it the same tools
+	Name    string   // of an image without nixpkgs
+	Version string   // that names the image; "" where it is named by the version of nixpkgs, or not at all
+	Recipe  recipe.ID
+	Labels  map[string]string // of the image folder: to add or replace
+	Extra   map[string]string // of the configuration, the same, and over those
+}
+
+// Nixpkgs is the nixpkgs that an image has.
+type Nixpkgs struct {
 	Channel    string
 	Rev        git.Rev
 	Date       time.Time // of the commit
-	Version    string    // of nixpkgs, as in "26.05"
-	Recipe     recipe.ID
-	NarHash    nix.Hash          // of the source
-	Repository string            // as in NixOS/nixpkgs
-	Extra      map[string]string // labels to add or replace
+	Version    string    // as in "26.05"
+	NarHash    nix.Hash
+	Repository string // as in NixOS/nixpkgs
+}
+
+// created is when the image was made, as it says.
+func (f Facts) created() time.Time {
+	if f.Nixpkgs == nil {
+		return epoch
+	}
+	return f.Nixpkgs.Date.UTC()
 }
 
 // common are the labels that are the same for every system.
 func (f Facts) common() map[string]string {
-	short := f.Rev.Short(12)
-	version := strings.Join(nonEmpty(f.Version, f.Date.UTC().Format("20060102"), short), ".")
-	labels := map[string]string{
-		"org.opencontainers.image.title":       "nixpkgs-" + f.Channel,
-		"org.opencontainers.image.description": fmt.Sprintf("Nix, Cachix, Attic and the nixpkgs of %s at %s", f.Channel, short),
-		"org.opencontainers.image.source":      config.DefaultSource,
-		"org.opencontainers.image.url":         "https://github.com/" + f.Repository + "/tree/" + f.Rev.String(),
-		"org.opencontainers.image.licenses":    "MIT",
-		VersionLabel:                           version,
-		RevisionLabel:                          f.Rev.String(),
-		CreatedLabel:                           f.Date.UTC().Format(time.RFC3339),
-		ChannelLabel:                           f.Channel,
-		RecipeLabel:                            string(f.Recipe),
-		Sha256Label:                            f.NarHash.Base32(),
-		NarHashLabel:                           f.NarHash.SRI(),
-		LastModifiedLabel:                      strconv.FormatInt(f.Date.Unix(), 10),
+	labels := map[string]string{"org.opencontainers.image.source": config.DefaultSource}
+	if f.Nixpkgs != nil {
+		maps.Copy(labels, f.Nixpkgs.labels())
+	} else {
+		labels["org.opencontainers.image.title"] = f.Name
 	}
 	if f.Version != "" {
-		labels[ReleaseLabel] = f.Version
+		labels[VersionLabel] = f.Version
+		labels[NamedLabel] = f.Version
 	}
+	labels[RecipeLabel] = string(f.Recipe)
+	maps.Copy(labels, f.Labels)
 	maps.Copy(labels, f.Extra)
 	return labels
+}
+
+func (n Nixpkgs) labels() map[string]string {
+	short := n.Rev.Short(12)
+	labels := map[string]string{
+		"org.opencontainers.image.title":       "nixpkgs-" + n.Channel,
+		"org.opencontainers.image.description": fmt.Sprintf("Nix, Cachix, Attic and the nixpkgs of %s at %s", n.Channel, short),
+		"org.opencontainers.image.url":         "https://github.com/" + n.Repository + "/tree/" + n.Rev.String(),
+		"org.opencontainers.image.licenses":    "MIT",
+		VersionLabel:                           strings.Join(nonEmpty(n.Version, n.Date.UTC().Format("20060102"), short), "."),
+		RevisionLabel:                          n.Rev.String(),
+		CreatedLabel:                           n.Date.UTC().Format(time.RFC3339),
+		ChannelLabel:                           n.Channel,
+		Sha256Label:                            n.NarHash.Base32(),
+		NarHashLabel:                           n.NarHash.SRI(),
+		LastModifiedLabel:                      strconv.FormatInt(n.Date.Unix(), 10),
+	}
+	if n.Version != "" {
+		labels[ReleaseLabel] = n.Version
+	}
+	return labels
+}
+
+// VersionOf is what names an image by its annotations: what image.nix says, or
+// the version of nixpkgs.
+func VersionOf(annotations map[string]string) string {
+	return cmp.Or(annotations[NamedLabel], annotations[ReleaseLabel])
 }
 
 func nonEmpty(parts ...string) []string {
@@ -95,27 +144,71 @@ type ToolFact struct {
 	Path    string `json:"path"`
 }
 
-// Settings are the runtime defaults of an image.
+// Settings are the runtime defaults of an image, and what its system's labels say.
 type Settings struct {
-	System  config.System
-	Env     map[string]string
-	Cmd     []string
-	WorkDir string
-	Tools   []ToolFact
+	System config.System
+	Set    toolset.Toolset
+}
+
+// labels are those that are a system's own.
+func (s Settings) labels(f Facts) map[string]string {
+	labels := map[string]string{SystemLabel: s.System.Nix}
+	if f.Nixpkgs == nil {
+		labels[ToolsetLabel] = s.Set.Digest()
+	}
+	return labels
+}
+
+// tools is the label with the tools.
+func (s Settings) tools() (string, error) {
+	tools := []ToolFact{}
+	for _, t := range s.Set.Tools {
+		tools = append(tools, ToolFact{Name: t.Name, Version: t.Version, Path: t.Path.String()})
+	}
+	text, err := json.Marshal(tools)
+	return string(text), err
+}
+
+// config is the part of the configuration that says how a container runs.
+func (s Settings) config(labels map[string]string) v1.Config {
+	c := v1.Config{
+		Env:        environment(s.Set.Env),
+		Entrypoint: s.Set.Entrypoint,
+		Cmd:        s.Set.Cmd,
+		WorkingDir: s.Set.WorkDir,
+		User:       s.Set.User,
+		StopSignal: s.Set.StopSignal,
+		Labels:     labels,
+	}
+	if len(s.Set.Ports) > 0 {
+		c.ExposedPorts = make(map[string]struct{})
+	}
+	for _, port := range s.Set.Ports {
+		if !strings.Contains(port, "/") {
+			port += "/tcp"
+		}
+		c.ExposedPorts[port] = struct{}{}
+	}
+	if len(s.Set.Volumes) > 0 {
+		c.Volumes = make(map[string]struct{})
+	}
+	for _, dir := range s.Set.Volumes {
+		c.Volumes[dir] = struct{}{}
+	}
+	return c
 }
 
 // Assemble makes the image of one system. The layers lie on each other in the
 // order given, the first at the bottom.
 func Assemble(facts Facts, settings Settings, stack []*layers.Layer) (v1.Image, error) {
-	labels := facts.common()
-	labels[SystemLabel] = settings.System.Nix
-	tools, err := json.Marshal(settings.Tools)
-	if err != nil {
+	annotations := facts.common()
+	maps.Copy(annotations, settings.labels(facts))
+	labels := maps.Clone(annotations)
+	var err error
+	if labels[ToolsLabel], err = settings.tools(); err != nil {
 		return nil, err
 	}
-	labels[ToolsLabel] = string(tools)
-
-	created := v1.Time{Time: facts.Date.UTC()}
+	created := v1.Time{Time: facts.created()}
 	base, err := mutate.ConfigFile(
 		mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON),
 		&v1.ConfigFile{
@@ -124,12 +217,7 @@ func Assemble(facts Facts, settings Settings, stack []*layers.Layer) (v1.Image, 
 			Architecture: settings.System.Arch,
 			Variant:      settings.System.Variant,
 			RootFS:       v1.RootFS{Type: "layers"},
-			Config: v1.Config{
-				Env:        environment(settings.Env),
-				Cmd:        settings.Cmd,
-				WorkingDir: settings.WorkDir,
-				Labels:     labels,
-			},
+			Config:       settings.config(labels),
 		})
 	if err != nil {
 		return nil, err
@@ -146,8 +234,6 @@ func Assemble(facts Facts, settings Settings, stack []*layers.Layer) (v1.Image, 
 	if err != nil {
 		return nil, err
 	}
-	annotations := facts.common()
-	annotations[SystemLabel] = settings.System.Nix
 	return mutate.Annotations(img, annotations).(v1.Image), nil
 }
 
@@ -188,7 +274,13 @@ func Index(parts []Part) (v1.ImageIndex, error) {
 		if got := facts[SystemLabel]; got != p.System.Nix {
 			return nil, fmt.Errorf("the image for %s says that it is for %q", p.System.Nix, got)
 		}
-		delete(facts, SystemLabel)
+		own := map[string]string{SystemLabel: p.System.Nix}
+		if digest, ok := facts[ToolsetLabel]; ok {
+			own[ToolsetLabel] = digest
+		}
+		for name := range own {
+			delete(facts, name)
+		}
 		if i == 0 {
 			common = facts
 		} else if !maps.Equal(common, facts) {
@@ -199,7 +291,7 @@ func Index(parts []Part) (v1.ImageIndex, error) {
 			Descriptor: v1.Descriptor{
 				MediaType:   types.OCIManifestSchema1,
 				Platform:    &v1.Platform{OS: p.System.OS, Architecture: p.System.Arch, Variant: p.System.Variant},
-				Annotations: map[string]string{SystemLabel: p.System.Nix},
+				Annotations: own,
 			},
 		})
 	}

@@ -42,6 +42,7 @@ func write(t *testing.T, file, text string, mode os.FileMode) {
 func imageFolder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
+	write(t, filepath.Join(dir, "image.nix"), "{ }", 0o644)
 	write(t, filepath.Join(dir, "rootfs/etc/passwd"), "root", 0o644)
 	write(t, filepath.Join(dir, "rootfs/etc/run.sh"), "#!", 0o755)
 	write(t, filepath.Join(dir, "bin/export-profile"), "#!", 0o644)
@@ -62,6 +63,8 @@ func TestRootFiles(t *testing.T) {
 			Links:       map[string]string{"/bin/sh": bash.String() + "/bin/sh"},
 			Directories: map[string]string{"/tmp": "1777"},
 			Modes:       map[string]string{"/etc/passwd": "0640"},
+			Volumes:     []string{"/data", "/tmp"},
+			User:        "1000:100",
 		},
 		Inventory: Inventory{Tools: []InventoryTool{
 			{Path: bash, Files: []string{"bin/bash", "bin/env", "bin/export-profile", "share/man"}},
@@ -91,6 +94,10 @@ func TestRootFiles(t *testing.T) {
 		"/etc/os-release": "-rw-r--r--",
 		"/bin/sh":         at(bash, "bin/sh"),
 		"/tmp":            os.FileMode(0o1777).String(),
+		// what it needs all the same
+		"/etc/group": "-rw-r--r--",
+		"/root":      "-rwx------",
+		"/data":      "-rwxr-xr-x",
 		// The image's own script wins over a tool's, the first tool over the second,
 		// and nothing is put below a link.
 		"/nix/profile/bin/export-profile":             "-rwxr-xr-x",
@@ -115,7 +122,6 @@ func TestRootFiles(t *testing.T) {
 // their names are.
 func TestRootFilesAreThoseOfTheRecipe(t *testing.T) {
 	image := imageFolder(t)
-	write(t, filepath.Join(image, "image.nix"), "{ }", 0o644)
 	write(t, filepath.Join(image, "README.md"), "of the folder", 0o644)
 	write(t, filepath.Join(image, "testdata/x"), "", 0o644)
 	db := filepath.Join(t.TempDir(), "db.sqlite")
@@ -158,10 +164,10 @@ func TestRootFilesRefusesABadMode(t *testing.T) {
 }
 
 func facts(t *testing.T) Facts {
-	return Facts{
+	return Facts{Recipe: "sha256:1", Nixpkgs: &Nixpkgs{
 		Channel: "nixos-26.05", Rev: gittest.Rev("ab"), Date: time.Date(2026, 5, 31, 12, 0, 0, 0, time.FixedZone("", 7200)),
-		Version: "26.05", Recipe: "sha256:1", NarHash: nix.Hash{1}, Repository: "NixOS/nixpkgs",
-	}
+		Version: "26.05", NarHash: nix.Hash{1}, Repository: "NixOS/nixpkgs",
+	}}
 }
 
 func TestAssembleAndIndex(t *testing.T) {
@@ -173,10 +179,11 @@ func TestAssembleAndIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := Settings{
-		System: system, Env: map[string]string{"PATH": "/bin", "A": "b"}, Cmd: []string{"sh"}, WorkDir: "/root",
-		Tools: []ToolFact{{Name: "nix", Version: "2.31", Path: "/nix/store/x"}},
-	}
+	nix := storePath(t, "nix-2.31")
+	settings := Settings{System: system, Set: toolset.Toolset{
+		Env: map[string]string{"PATH": "/bin", "A": "b"}, Cmd: []string{"sh"}, WorkDir: "/root",
+		Tools: []toolset.Tool{{Name: "nix", Version: "2.31", Path: nix}},
+	}}
 	img, err := Assemble(facts(t), settings, []*layers.Layer{layer})
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +211,7 @@ func TestAssembleAndIndex(t *testing.T) {
 		"io.github.nixpkgs-factory.nixpkgs.narHash":      "sha256-AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 		"io.github.nixpkgs-factory.nixpkgs.version":      "26.05",
 		"io.github.nixpkgs-factory.nixpkgs.lastModified": "1780221600",
-		"io.github.nixpkgs-factory.tools":                `[{"name":"nix","version":"2.31","path":"/nix/store/x"}]`,
+		"io.github.nixpkgs-factory.tools":                `[{"name":"nix","version":"2.31","path":"` + nix.String() + `"}]`,
 	}
 	if diff := cmp.Diff(labels, conf.Config.Labels); diff != "" {
 		t.Errorf("labels mismatch (-want +got):\n%s", diff)
@@ -212,6 +219,12 @@ func TestAssembleAndIndex(t *testing.T) {
 	index, err := Index([]Part{{system, img}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// Images that are published keep their digests: this may change only together
+	// with the format of recipes, or with the compressor.
+	const pinned = "sha256:7361420429e591d9d74f122f5ade81fa059e4bb059c38f829979f19db3e1ff32"
+	if digest, err := index.Digest(); digest.String() != pinned || err != nil {
+		t.Errorf("the index has the digest %s, %v, want %s", digest, err, pinned)
 	}
 	if err := validate.Index(index); err != nil {
 		t.Error(err)

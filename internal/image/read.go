@@ -117,10 +117,11 @@ func ReadInventory(top v1.Layer) (Inventory, error) {
 		if "/"+h.Name != InventoryPath {
 			return nil
 		}
-		inventory = new(Inventory)
-		if err := json.NewDecoder(io.LimitReader(content, maxInventory)).Decode(inventory); err != nil {
-			return fmt.Errorf("%s: %w", InventoryPath, err)
+		read, err := DecodeInventory(content)
+		if err != nil {
+			return err
 		}
+		inventory = &read
 		return nil
 	})
 	if err != nil {
@@ -130,6 +131,15 @@ func ReadInventory(top v1.Layer) (Inventory, error) {
 		return Inventory{}, errors.New("no inventory in the topmost layer")
 	}
 	return *inventory, nil
+}
+
+// DecodeInventory reads an inventory's file.
+func DecodeInventory(content io.Reader) (Inventory, error) {
+	var inventory Inventory
+	if err := json.NewDecoder(io.LimitReader(content, maxInventory)).Decode(&inventory); err != nil {
+		return inventory, fmt.Errorf("%s: %w", InventoryPath, err)
+	}
+	return inventory, nil
 }
 
 const maxInventory = 16 << 20

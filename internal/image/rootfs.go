@@ -33,13 +33,33 @@ var linked = []string{"bin/", "etc/", "share/"}
 // Inventory is the image's own list of what was put into it. The next build
 // reads it to learn a tool's files without its NAR.
 type Inventory struct {
-	Channel string          `json:"channel"`
-	Rev     git.Rev         `json:"rev"`
+	Channel string          `json:"channel,omitempty"` // "" without nixpkgs
+	Rev     git.Rev         `json:"rev,omitzero"`      // none without nixpkgs
 	System  config.System   `json:"system"`
 	Recipe  recipe.ID       `json:"recipe"`
-	Sources []nix.StorePath `json:"sources"`
+	Sources []nix.StorePath `json:"sources,omitempty"`
 	Tools   []InventoryTool `json:"tools"`
 	Missing []string        `json:"missing"`
+
+	// Objects are all store objects of an image that has no Nix database to say so.
+	Objects []InventoryObject `json:"objects,omitempty"`
+}
+
+// InventoryObject is a store object of an image.
+type InventoryObject struct {
+	Path       nix.StorePath   `json:"path"`
+	NarHash    nix.Hash        `json:"narHash"`
+	NarSize    int64           `json:"narSize"`
+	References []nix.StorePath `json:"references"`
+}
+
+// Objects are store objects as the inventory has them.
+func Objects(infos []nix.PathInfo) []InventoryObject {
+	list := make([]InventoryObject, len(infos))
+	for i, info := range infos {
+		list[i] = InventoryObject{info.Path, info.NarHash, info.NarSize, append([]nix.StorePath{}, info.References...)}
+	}
+	return list
 }
 
 // InventoryTool is a tool and its linked files, relative to Path.
@@ -70,14 +90,14 @@ type Root struct {
 	Set       toolset.Toolset
 	Inventory Inventory
 	Roots     []nix.StorePath // protected from garbage collection
-	Database  string          // file with the Nix database
+	Database  string          // file with the Nix database; "": the image has none
 }
 
-// Files returns the entries of the root file system: the image folder's rootfs
-// and scripts, what image.nix asks for, the tools' links, the Nix database and
-// the garbage collector roots.
+// Files returns the entries of the root file system: what the image folders install,
+// what image.nix asks for, the tools' links, the Nix database with the garbage
+// collector roots, and what every image needs that has it from none of these.
 func (r Root) Files() ([]layers.File, error) {
-	own, err := recipe.Files(r.Image)
+	own, err := recipe.Installed(r.Image)
 	if err != nil {
 		return nil, err
 	}
@@ -97,14 +117,25 @@ func (r Root) Files() ([]layers.File, error) {
 	files = append(files, r.profile(files)...)
 	files = append(files,
 		layers.File{Path: "/nix/store", Dir: true, Mode: 0o755},
-		layers.File{Path: dbDir + "/db.sqlite", Mode: 0o644, From: r.Database},
-		layers.File{Path: dbDir + "/schema", Mode: 0o644, Data: []byte(nixdb.Schema)},
 		layers.File{Path: InventoryPath, Mode: 0o644, Data: append(inventory, '\n')},
 	)
+	files = append(files, r.database()...)
+	return append(files, r.defaults(files)...), nil
+}
+
+// database returns the Nix database, and what its garbage collector must not take.
+func (r Root) database() []layers.File {
+	if r.Database == "" {
+		return nil
+	}
+	files := []layers.File{
+		{Path: dbDir + "/db.sqlite", Mode: 0o644, From: r.Database},
+		{Path: dbDir + "/schema", Mode: 0o644, Data: []byte(nixdb.Schema)},
+	}
 	for _, p := range r.Roots {
 		files = append(files, layers.File{Path: gcrootsDir + "/" + p.Base(), Target: p.String()})
 	}
-	return files, nil
+	return files
 }
 
 // folder returns the entries of a sub-folder of the image folder, below to.

@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"archive/tar"
 	"bytes"
 	"fmt"
 	"io"
@@ -18,6 +19,8 @@ type File struct {
 	Target string // of a symbolic link
 	Data   []byte // content of a file, unless From is set
 	From   string // file on this machine that holds the content
+
+	UID, GID int // of a folder; all else is root's
 }
 
 func (f File) kind() string {
@@ -61,7 +64,7 @@ func complete(files []File) ([]File, error) {
 		if f.Path != path.Clean(f.Path) || !path.IsAbs(f.Path) || f.Path == "/" {
 			return nil, fmt.Errorf("%q: want an absolute, clean path", f.Path)
 		}
-		if had, ok := byPath[f.Path]; ok && !(had.Dir && f.Dir && had.Mode == f.Mode) {
+		if had, ok := byPath[f.Path]; ok && !(had.Dir && f.Dir && had.Mode == f.Mode && had.UID == f.UID && had.GID == f.GID) {
 			return nil, fmt.Errorf("%q is there twice: as a %s and as a %s", f.Path, had.kind(), f.kind())
 		}
 		byPath[f.Path] = f
@@ -93,7 +96,7 @@ func (a *archive) add(f File) error {
 	name := f.Path[1:]
 	switch {
 	case f.Dir:
-		return a.folder(name, f.Mode)
+		return a.header(tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: f.Mode, Uid: f.UID, Gid: f.GID})
 	case f.Target != "":
 		return a.symlink(name, f.Target)
 	case f.From == "":

@@ -34,6 +34,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
+	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
 const imageFolder = "../../images/base"
@@ -70,8 +71,8 @@ func baseIndex(t *testing.T) v1.ImageIndex {
 			stack = append(stack, layer)
 		}
 		img, err := image.Assemble(
-			image.Facts{Channel: "nixos-26.05", Rev: gittest.Rev("ab"), Date: time.Unix(1780221600, 0), Recipe: "sha256:1", NarHash: nix.Hash{1}, Repository: "NixOS/nixpkgs"},
-			image.Settings{System: system, Env: map[string]string{"PATH": "/nix/profile/bin:/usr/local/bin", "FACTORY_STATE": "x"}, Cmd: []string{"bash"}, WorkDir: "/root", Tools: []image.ToolFact{}},
+			image.Facts{Recipe: "sha256:1", Nixpkgs: &image.Nixpkgs{Channel: "nixos-26.05", Rev: gittest.Rev("ab"), Date: time.Unix(1780221600, 0), NarHash: nix.Hash{1}, Repository: "NixOS/nixpkgs"}},
+			image.Settings{System: system, Set: toolset.Toolset{Env: map[string]string{"PATH": "/nix/profile/bin:/usr/local/bin", "FACTORY_STATE": "x"}, Cmd: []string{"bash"}, WorkDir: "/root"}},
 			stack)
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ package realise
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -57,22 +58,28 @@ var sandboxSet = regexp.MustCompile(`(?m)^[ \t]*(build-use-)?sandbox[ \t]*=`)
 // noSandbox is how Nix says that it has none.
 var noSandbox = regexp.MustCompile(`sandbox|unable to start build process`)
 
-// Build realises the tools' outputs. image.nix is evaluated again, as restricted,
-// this time so that the derivations of these tools are written to the store.
-func (s Store) Build(ctx context.Context, imageFile string, args toolset.Args, tools []toolset.Tool) error {
+// Build realises the tools' outputs. The image.nix of the first folder is evaluated
+// again, as restricted, this time so that the derivations of these tools are written
+// to the store.
+func (s Store) Build(ctx context.Context, folders []string, args toolset.Args, tools []toolset.Tool) error {
 	attrs := make([]string, len(tools))
 	for i, t := range tools {
 		attrs[i] = t.Attr
-		// They are texts of the tree's, and arguments of a program's here.
-		if drv, err := nix.ParseStorePath(t.DrvPath); err != nil || !strings.HasSuffix(drv.Name(), ".drv") || !outputName.MatchString(t.Output) {
-			return fmt.Errorf("%s: %q, output %q is not of a derivation", t.Attr, t.DrvPath, t.Output)
+		if err := isDerivation(t); t.DrvPath != "" && err != nil {
+			return err
 		}
 	}
-	if _, err := s.Nix.EvalHere(ctx, toolset.Expression(imageFile, "tools", args, toolset.Only(attrs...)), s.options()...); err != nil {
+	if _, err := s.Nix.EvalHere(ctx, toolset.Expression(folders, "tools", args, toolset.Only(attrs...)), s.options()...); err != nil {
 		return err
 	}
 	outputs := append([]string{"--realise"}, s.options()...)
 	for _, t := range tools {
+		if t.DrvPath == "" {
+			var err error
+			if t, err = s.derivation(ctx, folders, args, t); err != nil {
+				return err
+			}
+		}
 		outputs = append(outputs, t.DrvPath+"!"+t.Output)
 	}
 	_, err := s.Nix.Run(ctx, "nix-store", outputs...)
@@ -80,6 +87,31 @@ func (s Store) Build(ctx context.Context, imageFile string, args toolset.Args, t
 		err = fmt.Errorf("%w (the tree's programs are built in a sandbox only: where this machine cannot have one and you trust them with all that the factory may read, set NIX_CONFIG='sandbox = false')", err)
 	}
 	return err
+}
+
+// derivation asks for what image.nix does not say of a package: how it is built.
+func (s Store) derivation(ctx context.Context, folders []string, args toolset.Args, t toolset.Tool) (toolset.Tool, error) {
+	for attr, to := range map[string]*string{"drvPath": &t.DrvPath, "outputName": &t.Output} {
+		e := toolset.Expression(folders, fmt.Sprintf("tools.%d.%s", t.At, attr), args, nil)
+		out, err := s.Nix.EvalHere(ctx, e, s.options()...)
+		if err != nil {
+			return t, err
+		}
+		if err := json.Unmarshal(out, to); err != nil {
+			return t, fmt.Errorf("%s: %s: %w", t.Attr, attr, err)
+		}
+	}
+	return t, isDerivation(t)
+}
+
+// isDerivation refuses what is none: these are texts of the tree's, and become
+// arguments of a program.
+func isDerivation(t toolset.Tool) error {
+	drv, err := nix.ParseStorePath(t.DrvPath)
+	if err != nil || !strings.HasSuffix(drv.Name(), ".drv") || !outputName.MatchString(t.Output) {
+		return fmt.Errorf("%s: %q, output %q is not of a derivation", t.Attr, t.DrvPath, t.Output)
+	}
+	return nil
 }
 
 var outputName = regexp.MustCompile(`^[A-Za-z0-9+_?=.-]+$`)

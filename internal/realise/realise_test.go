@@ -19,7 +19,7 @@ func TestBuildOfNoDerivation(t *testing.T) {
 		{Attr: "a", DrvPath: path + ".drv", Output: "out --option sandbox false"},
 	} {
 		// Its Nix is none: to run anything would be another error.
-		err := Store{}.Build(t.Context(), "image.nix", toolset.Args{}, []toolset.Tool{tool})
+		err := Store{}.Build(t.Context(), []string{"."}, toolset.Args{}, []toolset.Tool{tool})
 		if err == nil || !strings.Contains(err.Error(), "is not of a derivation") {
 			t.Errorf("%q, %q: %v", tool.DrvPath, tool.Output, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
+	"github.com/nixpkgs-factory/factory/internal/recipe"
 	"github.com/nixpkgs-factory/factory/internal/run"
 )
 
@@ -22,11 +23,11 @@ func Evaluate(ctx context.Context, cli evaluator.Nix, image, scratch string, arg
 	if err := checkVersion(cli.Version, args.Nixpkgs); err != nil {
 		return Toolset{}, err
 	}
-	file, err := filepath.Abs(filepath.Join(image, "image.nix"))
+	folders, err := recipe.Folders(image)
 	if err != nil {
 		return Toolset{}, err
 	}
-	e := evaluation{cli: cli, scratch: scratch, file: file, args: args}
+	e := evaluation{cli: cli, scratch: scratch, folders: folders, args: args}
 	set, err := e.whole(ctx)
 	if !errors.As(err, new(*evaluator.EvalError)) {
 		return set, err
@@ -46,37 +47,47 @@ func Evaluate(ctx context.Context, cli evaluator.Nix, image, scratch string, arg
 	return set, err
 }
 
-// Expression is image.nix, called with args, or an attribute of what it
-// returns.
-func Expression(file, attr string, args Args, more map[string]string) evaluator.Expression {
+// Expression is the image.nix of the first folder, called with args, or an
+// attribute of what it returns. It may read the tree and the folders that its
+// image is made of.
+func Expression(folders []string, attr string, args Args, more map[string]string) evaluator.Expression {
 	given := args.Strings()
 	for name, value := range more {
 		given[name] = value
 	}
-	return evaluator.Expression{File: file, Attr: attr, Args: given, Read: []string{args.Nixpkgs, filepath.Dir(file)}}
+	return evaluator.Expression{
+		File: filepath.Join(folders[0], "image.nix"),
+		Attr: attr,
+		Args: given,
+		Read: append([]string{args.Nixpkgs}, folders...),
+	}
 }
 
 // Only is the argument that makes image.nix look at some tools alone.
 func Only(attrs ...string) map[string]string {
-	return map[string]string{"only": list(append([]string{}, attrs...))}
+	return map[string]string{"only": asJSON(append([]string{}, attrs...))}
 }
 
 // evaluation is what every evaluation of an image folder with a nixpkgs has in
 // common.
 type evaluation struct {
-	cli           evaluator.Nix
-	scratch, file string
-	args          Args
+	cli     evaluator.Nix
+	scratch string
+	folders []string // the image's own, and those that it builds on
+	args    Args
 }
 
 func (e evaluation) whole(ctx context.Context) (Toolset, error) {
-	out, err := e.cli.Eval(ctx, e.scratch, Expression(e.file, "", e.args, nil))
+	out, err := e.cli.Eval(ctx, e.scratch, Expression(e.folders, "", e.args, nil))
 	if err != nil {
 		return Toolset{}, err
 	}
 	set, err := Parse(out)
+	if err == nil && !set.HasNixpkgs() {
+		err = set.independent(e.args)
+	}
 	if err != nil {
-		return Toolset{}, fmt.Errorf("%s: %w", e.file, err)
+		return Toolset{}, fmt.Errorf("%s: %w", filepath.Join(e.folders[0], "image.nix"), err)
 	}
 	return set, nil
 }
@@ -92,19 +103,19 @@ func (e evaluation) broken(ctx context.Context) ([]Broken, error) {
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var wanted []Wanted
-	out, err := e.cli.Eval(within, e.scratch, Expression(e.file, "wanted", e.args, nil))
+	out, err := e.cli.Eval(within, e.scratch, Expression(e.folders, "wanted", e.args, nil))
 	if err == nil {
 		err = json.Unmarshal(out, &wanted)
 	}
 	if err == nil {
-		_, err = e.cli.Eval(within, e.scratch, Expression(e.file, "tools", e.args, Only()))
+		_, err = e.cli.Eval(within, e.scratch, Expression(e.folders, "tools", e.args, Only()))
 	}
 	if err != nil {
 		return nil, ctx.Err() // it is not for a tool that it fails
 	}
 	var all []Broken
 	for _, tool := range wanted {
-		_, err := e.cli.Eval(within, e.scratch, Expression(e.file, "tools", e.args, Only(tool.Attr)))
+		_, err := e.cli.Eval(within, e.scratch, Expression(e.folders, "tools", e.args, Only(tool.Attr)))
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:

@@ -8,34 +8,55 @@ package toolset
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
-// Toolset is what image.nix says of an image.
+// Toolset is what image.nix says of an image. Only tools have to be there.
 type Toolset struct {
-	Tools   []Tool   `json:"tools"`   // in order of precedence: of two tools with the same file the first one's is linked
+	Tools   toolList `json:"tools"`   // in order of precedence: of two tools with the same file the first one's is linked
 	Missing []string `json:"missing"` // optional tools that this nixpkgs does not have
 
-	Env         map[string]string `json:"env"`
+	Env         map[string]string `json:"env"`         // with a PATH, if none is said
 	Files       map[string]string `json:"files"`       // absolute path to text
 	Links       map[string]string `json:"links"`       // absolute path to target
 	Directories map[string]string `json:"directories"` // absolute path to octal mode
 	Modes       map[string]string `json:"modes"`       // of files, absolute path to octal mode
-	Cmd         []string          `json:"cmd"`
-	WorkDir     string            `json:"workdir"`
+
+	Entrypoint []string          `json:"entrypoint"`
+	Cmd        []string          `json:"cmd"`
+	WorkDir    string            `json:"workdir"`
+	User       string            `json:"user"`       // uid or uid:gid; "" is root
+	Ports      []string          `json:"ports"`      // as in 8080/tcp
+	Volumes    []string          `json:"volumes"`    // absolute; the user's own, where no directory says otherwise
+	StopSignal string            `json:"stopSignal"` // as in SIGINT; "" is SIGTERM
+	Labels     map[string]string `json:"labels"`     // in the place of those that every image has
+	Version    string            `json:"version"`    // that names the image; "" where that is the one of nixpkgs
+
+	Nixpkgs  *bool `json:"nixpkgs"`  // see HasNixpkgs
+	Database *bool `json:"database"` // see HasDatabase
 
 	// Wanted are the tools that image.nix asks for, in order. An image folder
 	// that does not say it cannot go without tools that fail to evaluate.
 	Wanted []Wanted `json:"wanted"`
 
 	Broken []Broken `json:"-"` // optional tools that were left out, as they fail to evaluate; they are missing
+}
+
+// HasNixpkgs tells whether the image has nixpkgs in its store. Without it, the
+// image is the same for all commits that have the same tools.
+func (t Toolset) HasNixpkgs() bool { return t.Nixpkgs == nil || *t.Nixpkgs }
+
+// HasDatabase tells whether the image has a Nix database. By itself it has where it
+// has nixpkgs.
+func (t Toolset) HasDatabase() bool {
+	if t.Database == nil {
+		return t.HasNixpkgs()
+	}
+	return *t.Database
 }
 
 // Wanted is a tool that image.nix asks for.
@@ -48,16 +69,6 @@ type Wanted struct {
 type Broken struct {
 	Attr string
 	Err  error
-}
-
-// Tool is a package whose files are linked below /nix/profile.
-type Tool struct {
-	Attr    string        `json:"attr"`
-	Name    string        `json:"name"`
-	Version string        `json:"version"`
-	Path    nix.StorePath `json:"path"`
-	DrvPath string        `json:"drvPath"`
-	Output  string        `json:"output"`
 }
 
 // Args are the arguments of image.nix, all of them strings there.
@@ -87,13 +98,13 @@ func (a Args) Strings() map[string]string {
 		"channel":      a.Channel,
 	}
 	if len(a.Without) > 0 {
-		all["without"] = list(a.Without)
+		all["without"] = asJSON(a.Without)
 	}
 	return all
 }
 
-// list is how image.nix takes a list: as JSON.
-func list(attrs []string) string {
+// asJSON is how image.nix takes a list.
+func asJSON(attrs []string) string {
 	data, err := json.Marshal(attrs)
 	if err != nil {
 		panic(err)
@@ -101,44 +112,16 @@ func list(attrs []string) string {
 	return string(data)
 }
 
-// Parse reads what image.nix evaluated to and checks it.
-func Parse(data []byte) (Toolset, error) {
-	var set Toolset
-	dec := json.NewDecoder(strings.NewReader(string(data)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&set); err != nil {
-		return Toolset{}, err
-	}
-	if len(set.Tools) == 0 {
-		return Toolset{}, errors.New("no tools")
-	}
-	if len(set.Tools) > maxTools {
-		return Toolset{}, fmt.Errorf("%d tools, more than %d", len(set.Tools), maxTools)
-	}
-	for i, t := range set.Tools {
-		if t.Attr == "" || t.Path.IsZero() {
-			return Toolset{}, fmt.Errorf("tools[%d]: want attr and path", i)
-		}
-	}
-	return set, nil
-}
-
-// maxTools bounds how many there are: caches are asked for all of them at once,
-// and the tree has a say in the number.
-const maxTools = 1000
-
 // Roots returns the store paths that the image needs: the tools' and those in
-// the environment, files and links, except the paths in without (the source,
-// which no cache is asked for). Sorted, without duplicates.
+// any of its texts, except the paths in without (the source, which no cache is
+// asked for). Sorted, without duplicates.
 func (t Toolset) Roots(without ...nix.StorePath) []nix.StorePath {
 	var roots []nix.StorePath
 	for _, tool := range t.Tools {
 		roots = append(roots, tool.Path)
 	}
-	for _, texts := range []map[string]string{t.Env, t.Files, t.Links} {
-		for _, text := range texts {
-			roots = append(roots, nix.FindStorePaths(text)...)
-		}
+	for _, text := range t.texts() {
+		roots = append(roots, nix.FindStorePaths(text.text)...)
 	}
 	roots = slices.DeleteFunc(roots, func(p nix.StorePath) bool { return slices.Contains(without, p) })
 	slices.SortFunc(roots, nix.StorePath.Compare)

@@ -48,27 +48,6 @@ func TestRoots(t *testing.T) {
 	}
 }
 
-func TestParse(t *testing.T) {
-	path := storePath(t, "nix-2.31").String()
-	if _, err := Parse([]byte(`{"tools": [{"attr": "nix", "path": "` + path + `"}], "missing": []}`)); err != nil {
-		t.Error(err)
-	}
-	for name, text := range map[string]string{
-		"no tools":       `{"tools": []}`,
-		"unknown key":    `{"tools": [{"attr": "nix", "path": "` + path + `"}], "environment": {}}`,
-		"too many tools": `{"tools": [` + strings.Repeat(`{"attr": "nix", "path": "`+path+`"},`, maxTools) + `{"attr": "nix", "path": "` + path + `"}]}`,
-		"no path":        `{"tools": [{"attr": "nix"}]}`,
-		"bad path":       `{"tools": [{"attr": "nix", "path": "/nix/store/short-nix"}]}`,
-		"cut off":        `{"tools": [{"attr": "nix", "path": "` + path + `"}`,
-		"not JSON":       `error: attribute missing`,
-		"path elsewhere": `{"tools": [{"attr": "nix", "path": "/gnu/store/` + digest + `-nix"}]}`,
-	} {
-		if set, err := Parse([]byte(text)); err == nil {
-			t.Errorf("%s: Parse() = %+v, want an error", name, set)
-		}
-	}
-}
-
 func TestCheckVersion(t *testing.T) {
 	tests := []struct {
 		name, file, text, found string
