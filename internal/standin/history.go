@@ -38,7 +38,14 @@ var changes = []change{
 	{
 		name: "old", author: ada, date: on(time.May, 18, 6, 12, 41),
 		subject: "lib/minver: init", release: "26.05",
-		without: []string{"pkgs/by-name/at/attic-client/package.nix", fallbackPaths},
+		without: []string{
+			"pkgs/by-name/at/attic-client/package.nix",
+			"pkgs/by-name/at/attic-server/atticadm.pl",
+			"pkgs/by-name/at/attic-server/atticd.pl",
+			"pkgs/by-name/at/attic-server/config.pl",
+			"pkgs/by-name/at/attic-server/package.nix",
+			fallbackPaths,
+		},
 	},
 	{
 		name: "shared", parent: "old", author: blaise, date: on(time.May, 22, 14, 3, 9),

@@ -183,7 +183,7 @@ func TestChanges(t *testing.T) {
 			from, to string
 			min, max int
 		}{
-			{"old", "shared", 1, 1},
+			{"old", "shared", 2, 2},
 			{"shared", "release-doc", 0, 0},
 			{"release-doc", "release-leaf", 1, 1},
 			{"release-leaf", "release-deep", 8, 30},

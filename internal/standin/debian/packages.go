@@ -54,6 +54,7 @@ var tools = []tool{
 	{attr: "openssh", deb: "openssh-client", bins: []string{"ssh", "ssh-keygen", "ssh-keyscan", "ssh-add", "ssh-agent", "scp", "sftp"}},
 	{attr: "tmate", deb: "tmate"},
 	{attr: "nix", deb: "nix-bin"},
+	{attr: "perl", deb: "perl-base", bins: []string{"perl"}}, // and none of its modules
 	{attr: "gitMinimal", deb: "git", name: "git-minimal", bins: []string{}, extra: []extra{
 		{from: "/usr/bin/git", to: "libexec/git-core", follow: true},
 		{from: "/usr/lib/git-core/git-remote-*", to: "libexec/git-core"},
