@@ -4,33 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/nixpkgs-factory/factory/internal/binarycache"
-	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/containertest"
-	"github.com/nixpkgs-factory/factory/internal/cycle"
-	"github.com/nixpkgs-factory/factory/internal/evaluator"
-	"github.com/nixpkgs-factory/factory/internal/fetch"
-	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/imagetest"
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/progress"
-	"github.com/nixpkgs-factory/factory/internal/record"
-	"github.com/nixpkgs-factory/factory/internal/registry"
-	"github.com/nixpkgs-factory/factory/internal/serve"
 	"github.com/nixpkgs-factory/factory/internal/standin"
 )
 
@@ -75,88 +61,16 @@ type published struct {
 	narHash string // the same as SRI
 }
 
-const publishedChannel = "nixos-26.05"
-
-// publish runs a cycle of the factory as the command does, for both systems,
-// into an OCI layout, which it serves as a registry on loopback.
+// publish publishes the image of both systems.
 func publish(t *testing.T) published {
 	t.Helper()
-	fixture, err := standin.Prepare(t.Context(), standin.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := fixture.Start(t.Context(), standin.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	dir := t.TempDir()
-	f := newFactory(t, server, dir)
-	results, err := f.Cycle(t.Context(), cycle.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(results) != 1 || results[0].Err != nil {
-		t.Fatalf("the cycle ends with %+v", results)
-	}
-	offered := httptest.NewServer(serve.Handler(filepath.Join(dir, "registry")))
-	t.Cleanup(offered.Close)
-	p := published{fixture: fixture, channel: publishedChannel, rev: results[0].Rev.String()}
-	p.ref = fmt.Sprintf("%s/org/nixpkgs-%s:%s", strings.TrimPrefix(offered.URL, "http://"), p.channel, server.Head(p.channel))
-	p.sha256, p.narHash = hashByNix(t, fixture.ArchiveFile(p.rev))
+	made := imagetest.Publish(t, ".", bothSystems...)
+	p := published{fixture: made.Fixture, channel: imagetest.Channel, rev: made.Rev, ref: made.Ref}
+	p.sha256, p.narHash = hashByNix(t, p.fixture.ArchiveFile(p.rev))
 	return p
 }
 
-// newFactory puts a factory together that follows one channel of the stand-in.
-// Everything it makes is in dir.
-func newFactory(t *testing.T, server *standin.Server, dir string) *cycle.Factory {
-	t.Helper()
-	here, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf, err := config.Parse(filepath.Join(dir, "channels.yaml"), fmt.Appendf(nil, `
-upstream: { repository: %s, api: %q, archive: %q }
-substituters: [ { url: %q, keys: [ %q ] } ]
-publish: [ { to: oci:./registry } ]
-image: %q
-systems: [ x86_64-linux, aarch64-linux ]
-channels: [ { name: %s } ]
-`, standin.Repository, server.API(), server.Archive(), server.Cache(), server.PublicKey(), here, publishedChannel))
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := record.Open(conf.State)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	client, err := heads.NewClient(heads.Options{API: conf.Upstream.API, Repository: conf.Upstream.Repository, ETags: store})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fetcher := fetch.New(fetch.Options{})
-	var caches []binarycache.Substituter
-	for _, s := range conf.Substituters {
-		caches = append(caches, binarycache.Substituter{URL: s.URL, Keys: s.Keys})
-	}
-	return &cycle.Factory{
-		Config: conf,
-		Heads:  client,
-		Fetch:  fetcher,
-		Cache:  binarycache.New(fetcher, caches),
-		Store:  store,
-		Repository: func(to config.Destination, channel string) (registry.Repository, error) {
-			return registry.Layout(to.Layout, to.Repository(channel)), nil
-		},
-		Nix:      &evaluator.Chooser{Choice: evaluator.Path, Installed: evaluator.Find},
-		Dir:      filepath.Join(dir, "work"),
-		Moved:    new(cycle.Moved),
-		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Progress: progress.Silent{},
-		Now:      time.Now,
-	}
-}
+var bothSystems = []string{"x86_64-linux", "aarch64-linux"}
 
 // hashByNix returns the hash that the real Nix gives the tree in an archive, in
 // base32 and as SRI.

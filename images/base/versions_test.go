@@ -15,6 +15,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/containertest"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/git/gittest"
+	"github.com/nixpkgs-factory/factory/internal/imagetest"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/standin"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
@@ -50,7 +51,7 @@ func TestCyclesOfVersions(t *testing.T) {
 	digests := make(map[string][]string)
 	for _, v := range versions {
 		t.Setenv("PATH", filepath.Join(versionsDir, v, "bin")+":"+search)
-		f := newFactory(t, server, t.TempDir())
+		f := imagetest.NewFactory(t, server, ".", t.TempDir(), bothSystems...)
 		found, err := f.Nix(t.Context())
 		if err != nil || !strings.HasPrefix(found.Version, v+".") {
 			t.Fatalf("the factory finds Nix %q, %v, want %s", found.Version, err, v)
