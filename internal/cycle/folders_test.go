@@ -1,0 +1,149 @@
+package cycle_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
+)
+
+const (
+	slimFolder  = "../../images/slim"
+	atticFolder = "../../images/attic-server"
+)
+
+// An image without nixpkgs is the same for every commit, and in every channel, that
+// gives it the same tools: there is nothing to send.
+func TestWithoutNixpkgsNoCommit(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ folder, first, second, other string }{
+		// another source, another version of nixpkgs
+		"slim": {slimFolder, "shared", "release-doc", "next"},
+		// and other packages than those in the image
+		"attic-server": {atticFolder, "shared", "release-deep", "next-deep"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, settings{image: absolute(t, tt.folder), publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}})
+			w.setHead(release, tt.first)
+			w.setHead(unstable, "shared")
+			first := w.expect(release+": build (new commit)", unstable+": build (new commit)")
+			digest := first[0].Published[0].Digest
+			if other := first[1].Published[0].Digest; other != digest {
+				t.Errorf("%s has %s, %s has %s", release, digest, unstable, other)
+			}
+			if name == "slim" {
+				// tmate is another one there
+				w.setHead(unstable, tt.other)
+				if moved := w.expect(release+": none (up to date)", unstable+": build (new commit)")[1]; moved.Published[0].Digest == digest {
+					t.Error("other tools, and the same image")
+				}
+			}
+			rev := w.setHead(release, tt.second)
+			w.mark()
+			second := w.cycle()[0]
+			if second.Err != nil || second.Published[0].Digest != digest || w.tag(0, release, rev) != digest || w.tag(0, release, "latest") != digest {
+				t.Errorf("after a move: %+v, want the digest %s", second, digest)
+			}
+			if n := w.wire.count("PUT", "/blobs/uploads/") + w.wire.count("PATCH", "/blobs/uploads/"); n > 0 {
+				t.Errorf("%d blobs were sent", n)
+			}
+			if n := len(w.asked()["nar"]); n > 0 {
+				t.Errorf("%d NARs were downloaded", n)
+			}
+			w.saysNothingOf(release, rev)
+			w.tidy()
+
+			w.loseState()
+			w.expect(release+": none (up to date)", unstable+": none (up to date)")
+		})
+	}
+}
+
+// saysNothingOf looks for a commit in what an image says of itself.
+func (w *world) saysNothingOf(channel, rev string) {
+	w.t.Helper()
+	img := w.image(channel, rev)
+	for name, read := range map[string]func() ([]byte, error){"manifest": img.RawManifest, "configuration": img.RawConfigFile} {
+		text, err := read()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, word := range []string{rev[:7], channel, "revision", "26.05", "2026-"} {
+			if strings.Contains(string(text), word) {
+				w.t.Errorf("the %s says %q:\n%s", name, word, text)
+			}
+		}
+	}
+	if list := w.inventory(channel, rev); list.Rev != "" || list.Channel != "" || len(list.Sources) > 0 || list.Recipe == "" {
+		w.t.Errorf("the inventory: %+v", list)
+	}
+}
+
+func absolute(t testing.TB, folder string) string {
+	t.Helper()
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// A nixpkgs without the program fails, and says so.
+func TestWithoutAtticServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{image: absolute(t, atticFolder), channels: onlyRelease})
+	w.setHead(release, "old")
+	results := w.expect(release + ": failed")
+	contains(t, "error", results[0].Error, "attic-server", "24.05")
+}
+
+// A change in the folder that an image builds on makes it anew.
+func TestRecipeOfTheFolderBelow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, from := range map[string]string{"base": imageFolder, "slim": slimFolder} {
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWorld(t, settings{image: filepath.Join(dir, "slim"), channels: onlyRelease})
+	first := w.expect(release + ": build (new commit)")
+	appendTo(t, filepath.Join(dir, "base/rootfs/etc/profile"), "# another line\n")
+	second := w.expect(release + ": rebuild (recipe changed)")
+	if first[0].Published[0].Digest == second[0].Published[0].Digest {
+		t.Error("the image is the same")
+	}
+}
+
+// What a folder says by packages alone is built, too, where no cache has it.
+func TestBuildsAPackage(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	text := `{ nixpkgs, system, ... }: let pkgs = import nixpkgs { inherit system; }; in { nixpkgs = false; tools = [ pkgs.hello pkgs.motd ]; cmd = [ "motd" ]; }`
+	if err := os.WriteFile(filepath.Join(folder, "image.nix"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, settings{image: folder, systems: "x86_64-linux", channels: onlyRelease})
+	p := w.command(privateNix(t, w.dir), "run", "--once")
+	p.Env = append(p.Env, "NIX_CONFIG=build-users-group =\nsandbox = false\nfsync-metadata = false", "NIX_REMOTE=")
+	p.succeeds(t)
+	tools := w.inventory(release, w.upstream.Head(release)).Tools
+	if len(tools) != 2 || tools[1].Name != "motd" || tools[1].Version != "1.0" {
+		t.Fatalf("tools: %+v", tools)
+	}
+	stack, err := w.image(release, w.upstream.Head(release)).Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fileIn(t, stack, "nix/store/"+tools[1].Path.Base()+"/etc/motd"); string(got) != "built where it is wanted\n" {
+		t.Errorf("etc/motd of what was built is %q", got)
+	}
+	labels, err := w.image(release, w.upstream.Head(release)).ConfigFile()
+	if err != nil || labels.Config.Labels[image.RevisionLabel] != "" {
+		t.Errorf("labels %v, %v", labels.Config.Labels, err)
+	}
+}
