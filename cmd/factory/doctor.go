@@ -109,7 +109,7 @@ func judge(check, detail string, err error, advice string) finding {
 
 func examineImage(c config.Config) finding {
 	id, err := recipe.Identify(c.Image, recipe.Settings{})
-	return judge("image folder", c.Image+" "+brief(string(id)), err, "image: in the configuration names a folder with image.nix, rootfs and bin")
+	return judge("image folder", c.Image+" "+brief(string(id)), err, "image: in the configuration names a folder with an image.nix: images/README.md shows how to write one")
 }
 
 func (a *app) examineUpstream(ctx context.Context, c config.Config) []finding {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -21,17 +23,21 @@ type inspectOptions struct{ output }
 
 // inspection is the JSON form of the result.
 type inspection struct {
-	Image     string             `json:"image"`
-	Digest    v1.Hash            `json:"digest"`
-	Channel   string             `json:"channel"`
-	Rev       string             `json:"rev"`
-	Created   string             `json:"created"`
-	Sha256    string             `json:"sha256"`
-	NarHash   string             `json:"narHash"`
-	StorePath string             `json:"storePath"`
-	Recipe    recipe.ID          `json:"recipe"`
-	Nix       string             `json:"nix,omitempty"`
-	Systems   []systemInspection `json:"systems"`
+	Image   string  `json:"image"`
+	Digest  v1.Hash `json:"digest"`
+	Version string  `json:"version,omitempty"` // that names the image
+
+	// An image without nixpkgs has none of these.
+	Channel   string `json:"channel,omitempty"`
+	Rev       string `json:"rev,omitempty"`
+	Created   string `json:"created,omitempty"`
+	Sha256    string `json:"sha256,omitempty"`
+	NarHash   string `json:"narHash,omitempty"`
+	StorePath string `json:"storePath,omitempty"`
+
+	Recipe  recipe.ID          `json:"recipe"`
+	Nix     string             `json:"nix,omitempty"`
+	Systems []systemInspection `json:"systems"`
 }
 
 type systemInspection struct {
@@ -40,6 +46,12 @@ type systemInspection struct {
 	Layers []layerInspection `json:"layers"`
 	Tools  []image.ToolFact  `json:"tools"`
 	Size   int64             `json:"size"`
+
+	Entrypoint []string `json:"entrypoint,omitempty"`
+	Cmd        []string `json:"cmd,omitempty"`
+	User       string   `json:"user,omitempty"`
+	Ports      []string `json:"ports,omitempty"`
+	Volumes    []string `json:"volumes,omitempty"`
 }
 
 type layerInspection struct {
@@ -64,9 +76,11 @@ configuration stands for its newest image at the first destination that has one.
 Which Nix evaluated it is shown where the state file has a record of the image: any
 other one would have given the same image.
 
-JSON: {image, digest, channel, rev, created, sha256, narHash, storePath, recipe, nix,
-systems: [{system, digest, layers: [{digest, size, key, paths}], tools: [{name,
-version, path}], size}]}; sizes are compressed bytes.`,
+JSON: {image, digest, version, channel, rev, created, sha256, narHash, storePath,
+recipe, nix, systems: [{system, digest, layers: [{digest, size, key, paths}], tools:
+[{name, version, path}], size, entrypoint, cmd, user, ports, volumes}]}; sizes are
+compressed bytes. What an image does not have is left out: without nixpkgs it has
+no channel, commit and hashes.`,
 		Example: `  factory inspect nixos-26.05
   factory inspect ghcr.io/org/nixpkgs-nixos-26.05:latest
   factory inspect oci:./registry:nixpkgs-nixos-26.05:latest
@@ -200,6 +214,7 @@ func facts(ref string, of interface{ Digest() (v1.Hash, error) }, said map[strin
 	result := inspection{
 		Image:   ref,
 		Digest:  digest,
+		Version: said[image.NamedLabel],
 		Channel: said[image.ChannelLabel],
 		Rev:     said[image.RevisionLabel],
 		Created: said[image.CreatedLabel],
@@ -207,6 +222,9 @@ func facts(ref string, of interface{ Digest() (v1.Hash, error) }, said map[strin
 		NarHash: said[image.NarHashLabel],
 		Recipe:  recipe.ID(said[image.RecipeLabel]),
 		Systems: []systemInspection{},
+	}
+	if result.Rev == "" {
+		return result, nil
 	}
 	hash, err := nix.ParseHash(result.NarHash)
 	if err != nil {
@@ -226,8 +244,13 @@ func inspectImage(img v1.Image) (systemInspection, error) {
 	if err != nil {
 		return systemInspection{}, err
 	}
-	labels := opened.Config.Config.Labels
-	s := systemInspection{System: labels[image.SystemLabel], Digest: digest, Layers: []layerInspection{}}
+	conf := opened.Config.Config
+	labels := conf.Labels
+	s := systemInspection{
+		System: labels[image.SystemLabel], Digest: digest, Layers: []layerInspection{},
+		Entrypoint: conf.Entrypoint, Cmd: conf.Cmd, User: conf.User,
+		Ports: slices.Sorted(maps.Keys(conf.ExposedPorts)), Volumes: slices.Sorted(maps.Keys(conf.Volumes)),
+	}
 	if s.Tools, err = image.Tools(labels); err != nil {
 		return s, err
 	}
@@ -239,13 +262,18 @@ func inspectImage(img v1.Image) (systemInspection, error) {
 }
 
 func (a *app) inspectTable(r inspection) error {
+	flake := ""
+	if r.Rev != "" {
+		flake = "github:NixOS/nixpkgs/" + r.Rev
+	}
 	rows := [][]string{
-		{"image", r.Image}, {"digest", r.Digest.String()}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
-		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"flake", "github:NixOS/nixpkgs/" + r.Rev}, {"recipe", string(r.Recipe)},
+		{"image", r.Image}, {"digest", r.Digest.String()}, {"version", r.Version}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
+		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"flake", flake}, {"recipe", string(r.Recipe)},
 	}
 	if r.Nix != "" {
 		rows = append(rows, []string{"evaluated by", "Nix " + said.Line(r.Nix)})
 	}
+	rows = slices.DeleteFunc(rows, func(row []string) bool { return row[1] == "" })
 	if err := a.facts(rows); err != nil {
 		return err
 	}
@@ -255,6 +283,9 @@ func (a *app) inspectTable(r inspection) error {
 			digest = brief(digest)
 		}
 		fmt.Fprintf(a.stdout, "\n%s: %s in %s, %s\n", said.Line(s.System), humanize.IBytes(uint64(s.Size)), plural(len(s.Layers), "layer"), digest)
+		if runs := s.runs(); runs != "" {
+			fmt.Fprintln(a.stdout, "  "+said.Line(runs))
+		}
 		tools := [][]string{{"TOOL", "VERSION", "STORE PATH"}}
 		for _, t := range s.Tools {
 			tools = append(tools, []string{t.Name, t.Version, t.Path})
@@ -267,4 +298,23 @@ func (a *app) inspectTable(r inspection) error {
 		}
 	}
 	return nil
+}
+
+// runs says how a container of an image with an entrypoint runs; others are run
+// as somebody tells them.
+func (s systemInspection) runs() string {
+	if len(s.Entrypoint) == 0 {
+		return ""
+	}
+	text := "runs " + strings.Join(slices.Concat(s.Entrypoint, s.Cmd), " ")
+	if s.User != "" {
+		text += ", as user " + s.User
+	}
+	if len(s.Ports) > 0 {
+		text += ", listens on " + strings.Join(s.Ports, " ")
+	}
+	if len(s.Volumes) > 0 {
+		text += ", keeps its data in " + strings.Join(s.Volumes, " ")
+	}
+	return text
 }
