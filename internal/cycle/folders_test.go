@@ -45,7 +45,7 @@ func TestWithoutNixpkgsNoCommit(t *testing.T) {
 			rev := w.setHead(release, tt.second)
 			w.mark()
 			second := w.cycle()[0]
-			if second.Err != nil || second.Published[0].Digest != digest || w.tag(0, release, rev) != digest || w.tag(0, release, "latest") != digest {
+			if second.Err != nil || second.Published[0].Digest != digest || w.tag(0, release, rev) != digest.String() || w.tag(0, release, "latest") != digest.String() {
 				t.Errorf("after a move: %+v, want the digest %s", second, digest)
 			}
 			if n := w.wire.count("PUT", "/blobs/uploads/") + w.wire.count("PATCH", "/blobs/uploads/"); n > 0 {
@@ -78,7 +78,7 @@ func (w *world) saysNothingOf(channel, rev string) {
 			}
 		}
 	}
-	if list := w.inventory(channel, rev); list.Rev != "" || list.Channel != "" || len(list.Sources) > 0 || list.Recipe == "" {
+	if list := w.inventory(channel, rev); !list.Rev.IsZero() || list.Channel != "" || len(list.Sources) > 0 || list.Recipe == "" {
 		w.t.Errorf("the inventory: %+v", list)
 	}
 }
