@@ -146,3 +146,19 @@ func (w *world) furnish(t *testing.T, root string) {
 		t.Fatal(err)
 	}
 }
+
+// What no cache has takes a Nix of this machine, and the error says so.
+func TestBuildsNothingWithoutNix(t *testing.T) {
+	t.Parallel()
+	folder := copyImage(t)
+	replace(t, filepath.Join(folder, "image.nix"), `(required "gzip")`, `(required "gzip") (required "motd")`)
+	w := newWorld(t, settings{nix: "auto", image: folder, channels: onlyRelease})
+	p := w.command(nil, "run", "--once")
+	p.Env = append(p.Env, "PATH=/var/empty")
+	p.start(t)
+	if code := p.ends(t, 60e9); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	contains(t, "stderr", p.stderr.String(), foreign, "motd: ", "-motd-", ": not found in ", "it has to be built, and no Nix on PATH", "https://nixos.org/download")
+	w.tidy()
+}

@@ -32,9 +32,10 @@ type Nix struct {
 
 	Stderr io.Writer // gets what commands with the user's own configuration say meanwhile; nil: nobody
 
-	bin   string // folder of nix-instantiate and nix-store, if it is installed
-	store string // folder that has the store objects of Named's closure
-	trial *trial
+	bin      string                  // folder of nix-instantiate and nix-store, if it is installed
+	store    string                  // folder that has the store objects of Named's closure
+	byLoader func() (program, error) // how it runs from there, without namespaces
+	trial    *trial
 }
 
 // Limits bound an evaluation. A zero field stands for its default.

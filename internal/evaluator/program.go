@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/nixpkgs-factory/factory/internal/keep"
 	"github.com/nixpkgs-factory/factory/internal/nix"
@@ -51,7 +52,8 @@ func Older(a, b string) bool {
 // Unpacked is the Nix whose closure c is.
 func Unpacked(c keep.Closure) (Nix, error) {
 	v, err := version(c.Root)
-	return Nix{Version: v, Named: c.Root, store: c.Store, trial: new(trial)}, err
+	byLoader := sync.OnceValues(func() (program, error) { return loaded(c.Store, c.Root) })
+	return Nix{Version: v, Named: c.Root, store: c.Store, byLoader: byLoader, trial: new(trial)}, err
 }
 
 // program is how nix-instantiate is started.
@@ -70,7 +72,7 @@ func (n Nix) program(mode Mode) (program, error) {
 	case mode.Namespaces:
 		return program{name: filepath.Join(n.Named.String(), "bin", instantiate), store: n.store}, nil
 	}
-	return loaded(n.store, n.Named)
+	return n.byLoader()
 }
 
 // followed leads from a link to the program, as long as it keeps its name.
