@@ -1,6 +1,8 @@
 package cycle_test
 
 import (
+	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/image"
 )
 
 // The finished index is held against itself before a tag points to it: an image
@@ -152,4 +155,26 @@ func TestDamagedState(t *testing.T) {
 	p = w.command(nil, "status")
 	p.succeeds(t)
 	contains(t, "status", p.stdout.String(), "up to date")
+}
+
+// What has the tag of a commit and the recipe of the factory, but names no
+// commit, was made by somebody else: it does not count as the commit's image.
+func TestImageThatNamesNoCommit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{channels: onlyRelease})
+	first := w.expect(release + ": build (new commit)")[0]
+	repo, index := w.index(release, first.Rev.String())
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	annotations := maps.Clone(manifest.Annotations)
+	annotations[image.RevisionLabel] = "the newest"
+	forged := mutate.Annotations(index, annotations).(v1.ImageIndex)
+	if err := errors.Join(repo.Push(t.Context(), forged), repo.Tag(t.Context(), forged, first.Rev.String()), os.Remove(w.config.State)); err != nil {
+		t.Fatal(err)
+	}
+	if again := w.expect(release + ": rebuild (recipe changed)")[0]; again.Published[0] != first.Published[0] {
+		t.Errorf("published %v, want %v again", again.Published, first.Published)
+	}
 }

@@ -133,14 +133,17 @@ func readHeld(ctx context.Context, repo registry.Repository, digest v1.Hash) (he
 	if err != nil {
 		return held{}, err
 	}
-	// What is written there is not ours where it is no revision.
-	rev, _ := git.ParseRev(manifest.Annotations[image.RevisionLabel])
+	madeBy := recipe.ID(manifest.Annotations[image.RecipeLabel])
+	rev, err := git.ParseRev(manifest.Annotations[image.RevisionLabel])
+	if err != nil {
+		madeBy = "" // an image that does not say its commit is not ours, whatever it says
+	}
 	return held{
 		state: plan.Published{
 			Found:  true,
 			Digest: digest,
 			Rev:    rev,
-			Recipe: recipe.ID(manifest.Annotations[image.RecipeLabel]),
+			Recipe: madeBy,
 		},
 		version: image.VersionOf(manifest.Annotations),
 		systems: image.Systems(manifest),
