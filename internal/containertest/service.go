@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,4 +74,15 @@ func (s Service) Get(t testing.TB, port, page string) (status int, body string) 
 	}
 	t.Fatalf("%s: no answer\n%s", url, s.Logs(t))
 	return 0, ""
+}
+
+// Stop asks the container to end, and returns the exit code that it ended with.
+func (s Service) Stop(t testing.TB) int {
+	t.Helper()
+	do(t, "docker", "stop", s.id)
+	code, err := strconv.Atoi(do(t, "docker", "inspect", "--format", "{{.State.ExitCode}}", s.id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
 }
