@@ -45,6 +45,8 @@ func TestAllExamplesAreTested(t *testing.T) {
 	known := []string{
 		"hello/Dockerfile", "hello/default.nix", // built by scripts/smoke-test
 		"gitlab-ci.yml", "forgejo-workflow.yml", "kubernetes-cronjob.yaml", "prometheus-alerts.yaml",
+		"push/github-workflow.yml", "push/forgejo-workflow.yml", "push/gitlab-ci.yml", "push/bazel-and-dockerfile.sh",
+		"push/default.nix", "push/flake/flake.nix",
 		"systemd/factory.service", "systemd/factory.timer", "systemd/factory-daemon.service",
 	}
 	err := filepath.WalkDir(examples, func(name string, d os.DirEntry, err error) error {
