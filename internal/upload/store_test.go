@@ -303,4 +303,10 @@ func TestOffer(t *testing.T) {
 	if diff := cmp.Diff([]string{"bash-5.2"}, bases(taken)); diff != "" || broken != nil {
 		t.Errorf("taken (-want +got):\n%s\nbroken: %v", diff, broken)
 	}
+	// A request whose connection came before the end, and whose turn came after it.
+	late := httptest.NewRecorder()
+	o.server.Handler.ServeHTTP(late, httptest.NewRequestWithContext(t.Context(), http.MethodGet, o.url+"/nar/"+digest+".nar", nil))
+	if late.Code != http.StatusNotFound || late.Body.Len() > 100 {
+		t.Errorf("after the end: %d with %d bytes", late.Code, late.Body.Len())
+	}
 }
