@@ -1,10 +1,12 @@
 package push_test
 
 import (
+	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -88,6 +90,9 @@ func TestEngines(t *testing.T) {
 		skopeo(t, "docker-archive:"+first, name+":"+made["skopeo-"+name]+to)
 	}
 
+	made["no-history"] = handmade(t, dir, filepath.Join(work, "none.tar"), nil)
+	made["short-history"] = handmade(t, dir, filepath.Join(work, "short.tar"), []any{map[string]any{"created_by": "ENV", "empty_layer": true}, map[string]any{"created_by": "COPY"}})
+
 	to := serve(t, registrytest.Start(t, registrytest.Options{}))
 	for name, file := range made {
 		result := must(t, pusher(t, to.open(t, name), "main"), opened(t, file))
@@ -115,6 +120,29 @@ func TestEngines(t *testing.T) {
 		t.Errorf("after a change: %s, %d bytes sent", got, to.sent.Load())
 	}
 	check(t, engines, "a change", result[0].Image, "two")
+}
+
+// handmade is an archive with the history that it is given, and as many layers as
+// the Dockerfile makes.
+func handmade(t *testing.T, dir, file string, history []any) string {
+	t.Helper()
+	var tars [][]byte
+	for _, name := range []string{"probe", "text"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tars = append(tars, pack(t, [2]string{name, string(data)}))
+	}
+	var conf map[string]any
+	if err := json.Unmarshal(config(t, runtime.GOARCH, tars...), &conf); err != nil {
+		t.Fatal(err)
+	}
+	if conf["config"] = map[string]any{"Cmd": []string{"/probe"}}; history != nil {
+		conf["history"] = history
+	}
+	put(t, file, string(dockerArchive(t, marshal(t, conf), tars...)))
+	return file
 }
 
 // check has every engine pull an image and run it.

@@ -94,6 +94,12 @@ func (p Pusher) setTags(ctx context.Context, tags []Tag, root registry.Manifest)
 		if err := p.repository().Tag(ctx, root, tag.Name); err != nil {
 			return fmt.Errorf("%s: %w", p.To.Ref(tag.Name), err)
 		}
+		if !p.DryRun {
+			p.Log.Info("pushed", "image", p.To.Ref(tag.Name))
+		}
+	}
+	if p.DryRun {
+		p.Log.Info("nothing was sent and no tag set: this is what would be")
 	}
 	return nil
 }

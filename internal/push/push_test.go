@@ -52,7 +52,7 @@ func pack(t testing.TB, members ...[2]string) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, m := range members {
-		if err := w.WriteHeader(&tar.Header{Name: m[0], Mode: 0o644, Size: int64(len(m[1]))}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Name: m[0], Mode: 0o755, Size: int64(len(m[1]))}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.WriteString(w, m[1]); err != nil {

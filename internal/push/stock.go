@@ -323,17 +323,17 @@ func (s *stock) document(ctx context.Context, desc v1.Descriptor, data []byte) (
 
 // count shows what is read, and ends the reading with ctx.
 func (s *stock) count(ctx context.Context, r io.Reader) io.Reader {
-	return progress.Count(io.NopCloser(ending{ctx, r}), s.task)
+	return progress.Count(io.NopCloser(cancellable{ctx, r}), s.task)
 }
 
-type ending struct {
+type cancellable struct {
 	ctx context.Context
 	io.Reader
 }
 
-func (e ending) Read(p []byte) (int, error) {
-	if err := context.Cause(e.ctx); err != nil {
+func (c cancellable) Read(p []byte) (int, error) {
+	if err := context.Cause(c.ctx); err != nil {
 		return 0, err
 	}
-	return e.Reader.Read(p)
+	return c.Reader.Read(p)
 }

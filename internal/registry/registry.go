@@ -1,4 +1,4 @@
-// Package registry publishes indexes and reads them back: from registries that
+// Package registry publishes images and indexes and reads them back: from registries that
 // speak the OCI distribution protocol, and from OCI layout folders.
 //
 // "It is not there" (ErrNotFound) and "it cannot be asked" (any other error)
