@@ -3,12 +3,13 @@ package config
 import (
 	"bytes"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 )
 
 func FuzzParse(f *testing.F) {
@@ -71,9 +72,9 @@ func checkOperate(t *testing.T, c Config) {
 		if n := len(ch.Optional); n > 0 && n >= len(c.SystemsOf(ch)) {
 			t.Errorf("%s has %d optional systems of %v", ch.Name, n, c.SystemsOf(ch))
 		}
-		rev := strings.Repeat("0123456789abcdef", 3)[:40]
+		rev := gittest.Rev("0123456789abcdef")
 		for _, tag := range ch.TagsFor(rev, time.Unix(1_780_000_000, 0), "26.05") {
-			if _, err := name.NewTag("localhost/x:" + tag); err != nil || tag == rev {
+			if _, err := name.NewTag("localhost/x:" + tag); err != nil || tag == rev.String() {
 				t.Errorf("%s has the tag %q: %v", ch.Name, tag, err)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nixpkgs-factory/factory/internal/git"
 )
 
 // tag is the form of templates. The quotes belong to the example: without them,
@@ -25,13 +27,13 @@ var (
 )
 
 // TagsFor gives the tags that the head of a channel has beside its revision,
-// each once: rev is the full revision, date the commit's, version that of
-// nixpkgs, such as "26.05". A template that needs a version is left out where
-// version is "", as is one that the values make no tag of.
-func (c Channel) TagsFor(rev string, date time.Time, version string) []string {
+// each once: date is the commit's, version that of nixpkgs, such as "26.05". A
+// template that needs a version is left out where version is "", as is one that
+// the values make no tag of.
+func (c Channel) TagsFor(rev git.Rev, date time.Time, version string) []string {
 	var tags []string
 	for _, template := range c.Tags {
-		tag, err := expand(template, rev, date, version)
+		tag, err := expand(template, rev.String(), date, version)
 		if err == nil && isTag(tag) && !slices.Contains(tags, tag) {
 			tags = append(tags, tag)
 		}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 )
 
 func TestTagsFor(t *testing.T) {
@@ -34,7 +36,7 @@ func TestTagsFor(t *testing.T) {
 					t.Errorf("checkTemplate(%q): %v", template, err)
 				}
 			}
-			got := Channel{Tags: tt.templates}.TagsFor(rev, date, tt.version)
+			got := Channel{Tags: tt.templates}.TagsFor(gittest.Rev(rev), date, tt.version)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("TagsFor (-want +got):\n%s", diff)
 			}

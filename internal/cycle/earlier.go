@@ -40,7 +40,7 @@ func (f *Factory) earlier(r revision) []reuse.Place {
 // is being built: the commit's own under an older recipe, the moving tags, and
 // the newest publication on record, nil if there is none.
 func (f *Factory) earlierTags(r revision, repo registry.Repository) ([]string, *record.Publication) {
-	tags := append([]string{r.commit.Rev.String()}, r.channel.TagsFor(r.commit.Rev.String(), r.commit.Date, "")...)
+	tags := append([]string{r.commit.Rev.String()}, r.channel.TagsFor(r.commit.Rev, r.commit.Date, "")...)
 	publications, err := f.Store.Publications()
 	if err != nil {
 		return tags, nil

@@ -49,7 +49,7 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 	}
 	var moving []string
 	if isHead {
-		moving = j.channel.TagsFor(j.commit.Rev.String(), j.commit.Date, made.version)
+		moving = j.channel.TagsFor(j.commit.Rev, j.commit.Date, made.version)
 	}
 	targets, err := f.setTags(ctx, j, index, made, moving)
 	if err != nil {

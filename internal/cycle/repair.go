@@ -48,7 +48,7 @@ func (f *Factory) repairTarget(ctx context.Context, j job, t target) error {
 	if !j.isHead {
 		return nil
 	}
-	for _, tag := range j.channel.TagsFor(j.commit.Rev.String(), j.commit.Date, t.version) {
+	for _, tag := range j.channel.TagsFor(j.commit.Rev, j.commit.Date, t.version) {
 		if err := f.moveTag(ctx, j, t, tag); err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func (f *Factory) tagsToRepair(ctx context.Context, j job, t target) (tags []str
 	if !j.isHead {
 		return tags, nil
 	}
-	for _, tag := range j.channel.TagsFor(j.commit.Rev.String(), j.commit.Date, t.version) {
+	for _, tag := range j.channel.TagsFor(j.commit.Rev, j.commit.Date, t.version) {
 		strays, err := f.strays(ctx, t, tag)
 		if err != nil {
 			return tags, err
@@ -58,7 +58,7 @@ func (r revision) movingTags() []string {
 	if !r.isHead {
 		return nil
 	}
-	tags := r.channel.TagsFor(r.commit.Rev.String(), r.commit.Date, "")
+	tags := r.channel.TagsFor(r.commit.Rev, r.commit.Date, "")
 	for _, template := range r.channel.Tags {
 		if strings.Contains(template, "{version}") {
 			tags = append(tags, template)

@@ -39,10 +39,10 @@ type Facts struct {
 
 // Content is what the layer is made of.
 type Content struct {
-	Programs map[string]string // file of the compiled factory by the name of the system in Nix
-	Image    string            // image folder
-	Config   string            // channels.yaml
-	Scratch  string            // folder for the layers, which has to outlive the image
+	Programs map[config.System]string // files of the compiled factory
+	Image    string                   // image folder
+	Config   string                   // channels.yaml
+	Scratch  string                   // folder for the layers, which has to outlive the image
 }
 
 // Index makes the image for all systems of the base.
@@ -192,7 +192,7 @@ func withEnv(env []string, settings ...string) []string {
 
 // layer packs what the image has beyond the base.
 func layer(system config.System, content Content) (*layers.Layer, error) {
-	program := content.Programs[system.Nix]
+	program := content.Programs[system]
 	if program == "" {
 		return nil, errors.New("no program for this system")
 	}

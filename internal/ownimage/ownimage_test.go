@@ -137,7 +137,7 @@ func TestPublish(t *testing.T) {
 			return func(name string) registry.Repository { return remote(t, host+"/org/"+name, nil) }
 		},
 	}
-	digests := make(map[string]bool)
+	digests := make(map[v1.Hash]bool)
 	for kind, open := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			open := open(t)
@@ -401,7 +401,7 @@ func TestSameBytesEverywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		digests = append(digests, got[0].Digest)
+		digests = append(digests, got[0].Digest.String())
 	}
 	if digests[0] != digests[1] {
 		t.Errorf("the same image has the digests %v", digests)

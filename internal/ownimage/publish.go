@@ -40,7 +40,7 @@ type Place struct {
 // Published is what became of the image in one place.
 type Published struct {
 	Image  string // reference by the first tag
-	Digest string
+	Digest v1.Hash
 	New    bool // whether anything was pushed
 }
 
@@ -83,14 +83,14 @@ func Publish(ctx context.Context, o Options) ([]Published, error) {
 	return push(ctx, o, indexes)
 }
 
-func compileAll(ctx context.Context, systems []config.System, compile func(context.Context, config.System, string) error, scratch string) (map[string]string, error) {
-	programs := make(map[string]string)
+func compileAll(ctx context.Context, systems []config.System, compile func(context.Context, config.System, string) error, scratch string) (map[config.System]string, error) {
+	programs := make(map[config.System]string)
 	for _, system := range systems {
 		file := filepath.Join(scratch, "factory-"+system.Nix)
 		if err := compile(ctx, system, file); err != nil {
 			return nil, err
 		}
-		programs[system.Nix] = file
+		programs[system] = file
 	}
 	return programs, nil
 }
@@ -103,7 +103,7 @@ func push(ctx context.Context, o Options, indexes []v1.ImageIndex) ([]Published,
 		if err != nil {
 			return nil, err
 		}
-		results[i] = Published{Image: p.Repository.Ref(o.Tags[0]), Digest: digest.String()}
+		results[i] = Published{Image: p.Repository.Ref(o.Tags[0]), Digest: digest}
 		for _, tag := range o.Tags {
 			had, err := p.Repository.Digest(ctx, tag)
 			switch {
