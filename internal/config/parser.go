@@ -189,7 +189,7 @@ func (p *parser) unknown(v value, keys []key) {
 		p.errorf(v, "merge keys are not supported (want %s)", want)
 	case now != "" && slices.ContainsFunc(keys, func(k key) bool { return k.name == now }):
 		p.errorf(v, "this key is %s now", now)
-	case distance(name, near) <= 1+len(near)/2:
+	case distance(name, near) <= min(len(name), 1+len(near)/2):
 		p.errorf(v, "unknown key, did you mean %s? (want %s)", near, want)
 	default:
 		p.errorf(v, "unknown key (want %s)", want)

@@ -110,7 +110,7 @@ func TestSecrets(t *testing.T) {
 			`1:1: kkkkkkkkkkkkkkkkkkkkkkkkk-(hidden): found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},
 		{"below an unknown key", "x: { y: [ z, " + token + " ] }" + valid, []string{
-			`1:1: x: unknown key, did you mean nix? (want ` + known + `)`,
+			`1:1: x: unknown key (want ` + known + `)`,
 			`1:14: x.y[1]: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},
 		{"escaped", "image: \"\\x67hp_0123456789abcdef\"" + valid, []string{
