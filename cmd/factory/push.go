@@ -46,7 +46,8 @@ has left, such as ./result. What that is can be seen, or is said by a prefix:
   flake:OUTPUT          output of a flake
   attr:ATTRIBUTE        attribute of default.nix, or of --file
   docker-archive:FILE   of dockerTools, docker save, podman save; may be compressed
-  oci:FOLDER or FILE    OCI layout, or an archive of one: buildx, buildah, Bazel
+  oci:FOLDER or FILE    OCI layout, or an archive of one: buildx, buildah, Bazel;
+                        :NAME may stand behind it
   stream:FILE           executable of streamLayeredImage, which is run
   nix2container:FILE    JSON of nix2container, with its store paths in /nix/store
   -                     an archive on standard input

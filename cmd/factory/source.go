@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -60,8 +61,14 @@ func (a *app) source(_ context.Context, arg string, o pushOptions) (archive.Sour
 	return openByKind(arg, options)
 }
 
+// openOCI opens a layout or an archive of one, behind which a colon and the name of
+// an image may stand.
 func openOCI(name string, o archive.Options) (archive.Source, error) {
 	info, err := os.Stat(name)
+	if at, image, ok := strings.Cut(name, ":"); errors.Is(err, fs.ErrNotExist) && ok {
+		name, o.Select = at, image
+		info, err = os.Stat(name)
+	}
 	if err != nil {
 		return nil, err
 	}

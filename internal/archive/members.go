@@ -1,7 +1,9 @@
 package archive
 
 import (
+	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -52,6 +54,32 @@ func clean(name string) (string, error) {
 		return "", memberError(name, fmt.Errorf("its name leads out of the archive"))
 	}
 	return cleaned, nil
+}
+
+// headers are those of an archive's members.
+type headers struct {
+	*tar.Reader
+	n    int
+	last string
+}
+
+func (r *headers) next() (*tar.Header, error) {
+	h, err := r.Next()
+	switch {
+	case err == io.EOF:
+		return nil, io.EOF
+	case err != nil && r.n > 0:
+		return nil, fmt.Errorf("%s, or behind it: %w", member(r.last), err)
+	case err != nil:
+		return nil, err
+	case r.n >= maxMembers:
+		return nil, fmt.Errorf("there are more than %d members", maxMembers)
+	case h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "":
+		return nil, memberError(h.Name, errors.New("a sparse file, which no image has"))
+	}
+	r.n++
+	r.last = h.Name
+	return h, nil
 }
 
 // links are the members that stand for others.

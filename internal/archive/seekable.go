@@ -26,9 +26,9 @@ type extent struct{ offset, size int64 }
 // indexTar reads the headers of an archive.
 func indexTar(f *io.SectionReader) (*tarFile, error) {
 	t := &tarFile{file: f, at: map[string]extent{}, links: links{}}
-	r := tar.NewReader(f)
-	for n := 0; ; n++ {
-		h, err := next(r, n)
+	headers := headers{Reader: tar.NewReader(f)}
+	for {
+		h, err := headers.next()
 		if err == io.EOF {
 			return t, nil
 		}
@@ -58,22 +58,6 @@ func (t *tarFile) add(h *tar.Header, offset int64) error {
 		return t.links.add(name, h.Linkname, h.Typeflag == tar.TypeSymlink)
 	}
 	return nil
-}
-
-// next returns the header of the n-th member.
-func next(r *tar.Reader, n int) (*tar.Header, error) {
-	h, err := r.Next()
-	switch {
-	case err == io.EOF:
-		return nil, io.EOF
-	case err != nil:
-		return nil, fmt.Errorf("after %d members: %w", n, err)
-	case n >= maxMembers:
-		return nil, fmt.Errorf("there are more than %d members", maxMembers)
-	case h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "":
-		return nil, memberError(h.Name, errors.New("a sparse file, which no image has"))
-	}
-	return h, nil
 }
 
 func (t *tarFile) find(name string) (extent, error) {

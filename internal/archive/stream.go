@@ -21,14 +21,14 @@ type streamed struct {
 // layer is given to take: which of them the image wants, it may say at its end.
 func readStream(ctx context.Context, from io.Reader, take Take) (*streamed, error) {
 	s := &streamed{documents: map[string][]byte{}, taken: map[string]Taken{}, links: links{}}
-	r := tar.NewReader(from)
-	for n := 0; ; n++ {
-		h, err := next(r, n)
+	headers := headers{Reader: tar.NewReader(from)}
+	for {
+		h, err := headers.next()
 		if err == io.EOF {
 			return s, readTrailer(from)
 		}
 		if err == nil {
-			err = s.member(ctx, h, r, take)
+			err = s.member(ctx, h, headers, take)
 		}
 		if err != nil {
 			return nil, err
