@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nixpkgs-factory/factory/internal/containertest"
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
 )
 
@@ -149,11 +150,21 @@ func TestFlakeThatPushes(t *testing.T) {
 	}
 	// The lock file is where inputs are found without a network.
 	run("nix", "--extra-experimental-features", "nix-command flakes", "flake", "lock", "--override-input", "nixpkgs", "path:"+tree, "--override-input", "nix2container", "path:"+n2c)
+	engines := containertest.Engines(t)
 	for _, output := range []string{"dojo-image", "dojo-stream", "dojo-n2c"} {
-		run(compile(t), "push", ".#"+output, "--to", "http://"+registry+"/toph/"+output+":main")
-		config, err := exec.Command("skopeo", "inspect", "--config", "--tls-verify=false", "docker://"+registry+"/toph/"+output+":main").Output()
-		if err != nil || !regexp.MustCompile(`"Cmd": ?\[\s*"/nix/store/[^"]*-dojo/bin/dojo"`).Match(config) {
+		ref := registry + "/toph/" + output + ":main"
+		run(compile(t), "push", ".#"+output, "--to", "http://"+ref)
+		config, err := exec.Command("skopeo", "inspect", "--config", "--tls-verify=false", "docker://"+ref).Output()
+		program := regexp.MustCompile(`"Cmd": ?\[\s*"(/nix/store/[^"]*-dojo/bin/dojo)"`).FindSubmatch(config)
+		if err != nil || program == nil {
 			t.Errorf("%s: configuration %s, error %v", output, config, err)
+			continue
+		}
+		for _, engine := range engines {
+			said := engine.Run(t, engine.Pull(t, ref), containertest.Options{}, containertest.Command{Args: []string{string(program[1])}})
+			if said.Code != 0 || said.Stdout != "Hello, world!\n" {
+				t.Errorf("%s in %s: exit code %d, %q, %q", output, engine, said.Code, said.Stdout, said.Stderr)
+			}
 		}
 	}
 }

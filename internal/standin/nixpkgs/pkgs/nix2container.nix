@@ -4,8 +4,8 @@ let
   native = { x86_64-linux = "amd64"; aarch64-linux = "arm64"; }.${system};
 
   # JSON of one layer: the store paths that deps refer to, and those of copyToRoot
-  # at the root of the image.
-  layerOf = { name, deps, copyToRoot, perms, ignore }:
+  # at the root of the image, but for what parents have.
+  layerOf = { name, deps, copyToRoot, perms, ignore, parents }:
     let
       roots = deps ++ copyToRoot;
     in
@@ -20,11 +20,12 @@ let
       # regex, mode, uid, gid, uname, gname of each, as the builder reads them
       permissions = lib.concatMapStrings (p: "${p.path}\t${p.regex}\t${p.mode or ""}\t${toString (p.uid or 0)}\t${toString (p.gid or 0)}\t${p.uname or ""}\t${p.gname or ""}\n") perms;
       ignore = map (p: "${p}") ignore;
+      inherit parents;
     };
 in
 rec {
   buildLayer = { deps ? [ ], copyToRoot ? [ ], perms ? [ ] }:
-    layerOf { name = "layer.json"; inherit deps perms; copyToRoot = lib.flatten [ copyToRoot ]; ignore = [ ]; };
+    layerOf { name = "layer.json"; inherit deps perms; copyToRoot = lib.flatten [ copyToRoot ]; ignore = [ ]; parents = [ ]; };
 
   buildImage =
     {
@@ -40,7 +41,7 @@ rec {
     let
       # the configuration's own paths are in the last layer
       configuration = final.writeText "${name}-config.json" (builtins.toJSON config);
-      last = layerOf { name = "layer.json"; deps = [ configuration ]; inherit perms; copyToRoot = lib.flatten [ copyToRoot ]; ignore = [ configuration ]; };
+      last = layerOf { name = "layer.json"; deps = [ configuration ]; inherit perms; copyToRoot = lib.flatten [ copyToRoot ]; ignore = [ configuration ]; parents = layers; };
     in
     final.runCommand "image-${name}.json" {
       inherit arch;

@@ -16,6 +16,13 @@ for my $graph (glob "graph-*") {
     }
 }
 
+# what is in a layer below as it is in the store
+for my $parent (split / /, $ENV{parents}) {
+    open my $in, "<", $parent or die "$parent: $!";
+    local $/;
+    delete @paths{grep { !$at_root{$_} } <$in> =~ /\{"path":"([^"]+)"\}/g};
+}
+
 # what is in the archive, by name: [ file in the store or "", permissions ]
 my %files;
 sub place {
