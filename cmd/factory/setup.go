@@ -177,7 +177,7 @@ func (a *app) factory(c config.Config) (*cycle.Factory, error) {
 	}
 	if unusable != nil {
 		a.logger().Warn("the state file cannot be read and was set aside: what is published is found again in the registries, the history is lost",
-			"state", c.State, "aside", aside, "reason", unusable)
+			"state", c.State, "aside", aside, "reason", unusable.Err)
 	}
 	f, err := a.wire(c, store)
 	if err != nil {

@@ -13,16 +13,9 @@ import (
 // aside, and an empty one opened in its place: nothing in a state cannot be
 // found again or done without. unusable says why that was done, and aside which
 // name the file has now.
-func OpenAnew(file string) (s *Store, unusable error, aside string, err error) {
+func OpenAnew(file string) (s *Store, unusable *UnusableError, aside string, err error) {
 	s, err = Open(file)
-	var corrupt *CorruptError
-	var schema *SchemaError
-	switch {
-	case errors.As(err, &corrupt):
-		unusable = corrupt.Err
-	case errors.As(err, &schema):
-		unusable = schema
-	default:
+	if !errors.As(err, &unusable) {
 		return s, nil, "", err
 	}
 	if aside, err = setAside(file); err != nil {

@@ -79,9 +79,9 @@ func TestOpenFindsUnreadableValues(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		var corrupt *CorruptError
+		var corrupt *UnusableError
 		if _, err := Open(s.file); !errors.As(err, &corrupt) {
-			t.Errorf("%s: Open: %v, want *CorruptError", name, err)
+			t.Errorf("%s: Open: %v, want *UnusableError", name, err)
 		}
 	}
 }

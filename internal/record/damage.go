@@ -9,36 +9,37 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// CorruptError tells that the state file is damaged.
-type CorruptError struct {
+// UnusableError tells that a file is damaged, is no state at all, or is that of
+// another version of the factory.
+type UnusableError struct {
 	File string
 	Err  error
 }
 
-func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%s: damaged (%v): if this is the factory's state file, delete it: what is published is found again in the registries, only the history and the count of failures are lost", e.File, e.Err)
+func (e *UnusableError) Error() string {
+	return fmt.Sprintf("%s: not a state that this factory can read (%v): the next cycle sets it aside and begins a new one. What is published is found again in the registries, the history and the count of failures are not", e.File, e.Err)
 }
 
-func (e *CorruptError) Unwrap() error { return e.Err }
+func (e *UnusableError) Unwrap() error { return e.Err }
 
-// damage marks the errors that a sound file cannot give.
+// damage marks the errors that a sound file of this version cannot give.
 type damage struct{ err error }
 
 func (d *damage) Error() string { return d.err.Error() }
 
 // guard turns what bbolt does on a damaged file, panics and faults of the
-// mapped memory among it, into *CorruptError.
+// mapped memory among it, into *UnusableError.
 func (s *Store) guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = &CorruptError{File: s.file, Err: fmt.Errorf("%v", r)}
+			err = &UnusableError{File: s.file, Err: fmt.Errorf("%v", r)}
 		}
 	}()
 	err = fn()
 	var d *damage
 	if errors.As(err, &d) {
-		return &CorruptError{File: s.file, Err: d.err}
+		return &UnusableError{File: s.file, Err: d.err}
 	}
 	return err
 }

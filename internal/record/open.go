@@ -28,20 +28,9 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s: another factory is using this state file", e.File)
 }
 
-// SchemaError tells that another version of the factory wrote the state file.
-type SchemaError struct {
-	File  string
-	Found int
-}
-
-func (e *SchemaError) Error() string {
-	return fmt.Sprintf("%s: another version of the factory wrote this state file (schema %d, not %d): the next cycle sets it aside and begins a new one", e.File, e.Found, schema)
-}
-
 // Open opens the state file, and makes it with mode 0600 when it is not there.
-// It does not wait for a lock: *LockedError. It refuses a file of another
-// version with *SchemaError, and a damaged one with *CorruptError. The caller
-// closes the Store.
+// It does not wait for a lock: *LockedError. A file that is damaged or of another
+// version is left as it is: *UnusableError. The caller closes the Store.
 func Open(file string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
 		return nil, err
@@ -69,13 +58,13 @@ func (s *Store) open() error {
 		s.db, err = bbolt.Open(s.file, 0o600, options)
 		return err
 	})
-	var corrupt *CorruptError
+	var unusable *UnusableError
 	var path *os.PathError
 	var errno syscall.Errno
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &corrupt):
+	case errors.As(err, &unusable):
 		// bbolt gave up half-way and keeps the lock, and what it has mapped keeps
 		// the file open.
 		return errors.Join(err, unix.Flock(int(opened.Fd()), unix.LOCK_UN), opened.Close())
@@ -87,7 +76,7 @@ func (s *Store) open() error {
 		return fmt.Errorf("%s: %w", s.file, err)
 	}
 	// What the system did not refuse is wrong in the file.
-	return &CorruptError{File: s.file, Err: err}
+	return &UnusableError{File: s.file, Err: err}
 }
 
 // prepare reads everything in the file, or fills one that is new.
@@ -101,7 +90,7 @@ func (s *Store) prepare() error {
 		case err != nil || found == 0:
 			return found, err
 		case found != schema:
-			return found, &SchemaError{File: s.file, Found: found}
+			return found, &damage{fmt.Errorf("schema %d of another version, want %d", found, schema)}
 		}
 		for _, b := range buckets {
 			if err := b.check(tx); err != nil {

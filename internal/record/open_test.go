@@ -121,19 +121,19 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		}
 	}
-	const advice = "if this is the factory's state file, delete it: what is published is found again in the registries, only the history and the count of failures are lost"
+	const advice = "the next cycle sets it aside and begins a new one. What is published is found again in the registries, the history and the count of failures are not"
 	tests := []struct {
 		name    string
 		make    func(t *testing.T, file string)
 		corrupt bool
 		want    string
 	}{
-		{"a short text", content("channels: []\n"), true, "damaged (invalid database): " + advice},
-		{"a long text", content(strings.Repeat("channels: []\n", 10_000)), true, "damaged (invalid database): " + advice},
+		{"a short text", content("channels: []\n"), true, "not a state that this factory can read (invalid database): " + advice},
+		{"a long text", content(strings.Repeat("channels: []\n", 10_000)), true, "not a state that this factory can read (invalid database): " + advice},
 		{"another program's", bucket("users", "a", "b"), false, `not a state file of the factory: it has a bucket "users" and none named meta`},
-		{"schema that is no number", bucket("meta", "schema", "new"), true, `damaged (schema "new"): ` + advice},
-		{"schema 0", bucket("meta", "schema", "0"), true, `damaged (schema "0"): ` + advice},
-		{"meta without schema", bucket("meta", "a", "b"), true, `damaged (schema ""): ` + advice},
+		{"schema that is no number", bucket("meta", "schema", "new"), true, `not a state that this factory can read (schema "new"): ` + advice},
+		{"schema 0", bucket("meta", "schema", "0"), true, `not a state that this factory can read (schema "0"): ` + advice},
+		{"meta without schema", bucket("meta", "a", "b"), true, `not a state that this factory can read (schema ""): ` + advice},
 		{"a bucket in a bucket", func(t *testing.T, file string) {
 			if err := reopen(t, file).Close(); err != nil {
 				t.Fatal(err)
@@ -142,10 +142,10 @@ func TestOpenRefuses(t *testing.T) {
 				_, err := keptBucket.in(tx).CreateBucket([]byte("a"))
 				return err
 			})
-		}, true, `damaged (kept "a": unexpected end of JSON input): ` + advice},
-		{"schema and nothing else", bucket("meta", "schema", "3"), true, "damaged (no bucket etags): " + advice},
-		{"an older schema", bucket("meta", "schema", "2"), false, "another version of the factory wrote this state file (schema 2, not 3): the next cycle sets it aside and begins a new one"},
-		{"a newer schema", bucket("meta", "schema", "1000"), false, "another version of the factory wrote this state file (schema 1000, not 3): the next cycle sets it aside and begins a new one"},
+		}, true, `not a state that this factory can read (kept "a": unexpected end of JSON input): ` + advice},
+		{"schema and nothing else", bucket("meta", "schema", "3"), true, "not a state that this factory can read (no bucket etags): " + advice},
+		{"an older schema", bucket("meta", "schema", "2"), true, "not a state that this factory can read (schema 2 of another version, want 3): " + advice},
+		{"a newer schema", bucket("meta", "schema", "1000"), true, "not a state that this factory can read (schema 1000 of another version, want 3): " + advice},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -155,9 +155,9 @@ func TestOpenRefuses(t *testing.T) {
 			if err == nil || err.Error() != file+": "+tt.want {
 				t.Fatalf("Open: %v, want %s", err, tt.want)
 			}
-			var corrupt *CorruptError
+			var corrupt *UnusableError
 			if errors.As(err, &corrupt) != tt.corrupt {
-				t.Errorf("%T, want *CorruptError: %v", err, tt.corrupt)
+				t.Errorf("%T, want *UnusableError: %v", err, tt.corrupt)
 			}
 			// The lock is not kept: the advice can be followed at once.
 			if err := os.Remove(file); err != nil {
@@ -171,7 +171,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestOpenFolder(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Open(dir)
-	var corrupt *CorruptError
+	var corrupt *UnusableError
 	if err == nil || errors.As(err, &corrupt) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("Open of a folder: %v", err)
 	}
@@ -213,9 +213,9 @@ func TestOpenCutOff(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := Open(file)
-			var corrupt *CorruptError
+			var corrupt *UnusableError
 			if !errors.As(err, &corrupt) || corrupt.File != file {
-				t.Errorf("Open of the first %d of %d bytes: %v, want *CorruptError", size, len(data), err)
+				t.Errorf("Open of the first %d of %d bytes: %v, want *UnusableError", size, len(data), err)
 			}
 		})
 	}
@@ -247,17 +247,17 @@ func TestOpenOverwritten(t *testing.T) {
 		}
 		s, err := Open(file)
 		if err != nil {
-			var corrupt *CorruptError
+			var corrupt *UnusableError
 			if !errors.As(err, &corrupt) {
-				t.Errorf("overwritten at %d: %v, want *CorruptError", at, err)
+				t.Errorf("overwritten at %d: %v, want *UnusableError", at, err)
 			}
 			refused++
 			continue
 		}
 		for _, err := range readLists(s) {
-			var corrupt *CorruptError
+			var corrupt *UnusableError
 			if err != nil && !errors.As(err, &corrupt) {
-				t.Errorf("overwritten at %d: %v, want *CorruptError", at, err)
+				t.Errorf("overwritten at %d: %v, want *UnusableError", at, err)
 			}
 		}
 		if err := s.Close(); err != nil {

@@ -268,9 +268,9 @@ func TestStoredShape(t *testing.T) {
 
 func TestUnreadableValue(t *testing.T) {
 	tests := []struct{ name, data, want string }{
-		{"no JSON", "{", `damaged (kept "k": unexpected end of JSON input): `},
-		{"another version", `{"v":2,"n":1,"value":{}}`, `damaged (kept "k": version 2): `},
-		{"another shape", `{"v":1,"n":1,"value":[]}`, `damaged (kept "k": json: cannot unmarshal array into Go value of type record.Kept): `},
+		{"no JSON", "{", `not a state that this factory can read (kept "k": unexpected end of JSON input): `},
+		{"another version", `{"v":2,"n":1,"value":{}}`, `not a state that this factory can read (kept "k": version 2): `},
+		{"another shape", `{"v":1,"n":1,"value":[]}`, `not a state that this factory can read (kept "k": json: cannot unmarshal array into Go value of type record.Kept): `},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -30,13 +30,9 @@ func Snapshot(file string) (s *Store, err error) {
 		return nil, err
 	}
 	s, err = Open(name)
-	var corrupt *CorruptError
-	if errors.As(err, &corrupt) {
-		corrupt.File = file
-	}
-	var schema *SchemaError
-	if errors.As(err, &schema) {
-		schema.File = file
+	var unusable *UnusableError
+	if errors.As(err, &unusable) {
+		unusable.File = file
 	}
 	if err != nil {
 		return nil, err

@@ -82,9 +82,9 @@ func TestSnapshotOfDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Snapshot(file)
-	var corrupt *CorruptError
+	var corrupt *UnusableError
 	if !errors.As(err, &corrupt) || corrupt.File != file {
-		t.Errorf("Snapshot: %v, want *CorruptError of %s", err, file)
+		t.Errorf("Snapshot: %v, want *UnusableError of %s", err, file)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("the copy is left behind: %v, %v", left, err)
