@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,7 @@ type sample struct {
 	files    []layers.File
 	env      map[string]string
 	cmd      []string
+	plain    bool // without nixpkgs, and with a list in the place of the database
 }
 
 type nars map[nix.StorePath][]byte
@@ -81,7 +84,10 @@ func good(t *testing.T) sample {
 	}
 }
 
-func facts() image.Facts {
+func (s sample) facts() image.Facts {
+	if s.plain {
+		return image.Facts{Recipe: "sha256:1", Name: "plain"}
+	}
 	return image.Facts{Recipe: "sha256:1", Nixpkgs: &image.Nixpkgs{Channel: "nixos-x", Rev: gittest.Rev("a"), Date: time.Unix(1e9, 0), Repository: "NixOS/nixpkgs"}}
 }
 
@@ -96,11 +102,16 @@ func (s sample) image(t *testing.T) v1.Image {
 		}
 		stack = append(stack, l)
 	}
-	db := filepath.Join(t.TempDir(), "db.sqlite")
-	if err := nixdb.Write(db, s.database); err != nil {
-		t.Fatal(err)
+	if s.plain {
+		s.files = slices.Concat(s.files[:1], []layers.File{inventory(t, s.database)}, s.files[3:])
+	} else {
+		db := filepath.Join(t.TempDir(), "db.sqlite")
+		if err := nixdb.Write(db, s.database); err != nil {
+			t.Fatal(err)
+		}
+		s.files = append(s.files, layers.File{Path: "/nix/var/nix/db/db.sqlite", Mode: 0o644, From: db})
 	}
-	root, err := p.Files(append(s.files, layers.File{Path: "/nix/var/nix/db/db.sqlite", Mode: 0o644, From: db}), "")
+	root, err := p.Files(s.files, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,11 +119,21 @@ func (s sample) image(t *testing.T) v1.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := image.Assemble(facts(), image.Settings{System: system, Set: toolset.Toolset{Env: s.env, Cmd: s.cmd}}, append(stack, root))
+	img, err := image.Assemble(s.facts(), image.Settings{System: system, Set: toolset.Toolset{Env: s.env, Cmd: s.cmd}}, append(stack, root))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return img
+}
+
+// inventory is that of an image that has no database.
+func inventory(t *testing.T, objects []nix.PathInfo) layers.File {
+	t.Helper()
+	text, err := json.Marshal(image.Inventory{Objects: image.Objects(objects)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layers.File{Path: image.InventoryPath, Mode: 0o644, Data: text}
 }
 
 func (s sample) index(t *testing.T) v1.ImageIndex {
@@ -150,6 +171,13 @@ func TestIndex(t *testing.T) {
 		{"no shell", func(t *testing.T, s *sample) { s.files = append(s.files[:3:3], s.files[4:]...) }, "/bin/sh is missing"},
 		{"nothing to start with that one could name", func(t *testing.T, s *sample) { s.files = append(s.files[:3:3], s.files[4:]...); s.cmd = []string{"sh"} }, ""},
 		{"a program out of the image", func(t *testing.T, s *sample) { s.cmd = []string{object(t, "extra").Path.String()} }, "is started with /nix/store"},
+		{"nothing wrong without nixpkgs", func(_ *testing.T, s *sample) { s.plain = true }, ""},
+		{"a layer with more than the list", func(t *testing.T, s *sample) { s.plain, s.layered = true, append(s.layered, object(t, "extra")) }, "extra, which the image's list does not know"},
+		{"a list with more than the layers", func(t *testing.T, s *sample) { s.plain, s.database = true, append(s.database, object(t, "extra")) }, "extra is in the image's list and in 0 layers"},
+		{"an object that the list refers to and does not have", func(_ *testing.T, s *sample) {
+			s.plain, s.database, s.layered, s.env = true, s.database[1:], s.layered[1:], nil
+		}, "-glibc, which is not in the image"},
+		{"no list", func(_ *testing.T, s *sample) { s.plain, s.database = true, nil }, "no list of the store objects"},
 		{"no schema", func(t *testing.T, s *sample) { s.files = append(s.files[:2:2], s.files[3:]...) }, "db/schema is missing"},
 	}
 	for _, tt := range tests {
@@ -168,6 +196,18 @@ func TestIndex(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// What has nixpkgs has a database.
+func TestIndexWithNixpkgsAndWithoutDatabase(t *testing.T) {
+	s := good(t)
+	s.plain = true
+	index := s.index(t)
+	annotations := map[string]string{image.RevisionLabel: strings.Repeat("a", 40), image.ChannelLabel: "x", image.NarHashLabel: "x"}
+	err := Index(mutate.Annotations(index, annotations).(v1.ImageIndex), t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "and no Nix database") {
+		t.Errorf("Index() = %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
 )
@@ -146,4 +147,41 @@ func TestBuildsAPackage(t *testing.T) {
 	if err != nil || labels.Config.Labels[image.RevisionLabel] != "" {
 		t.Errorf("labels %v, %v", labels.Config.Labels, err)
 	}
+}
+
+// An image that was made in parts, by one job for each system, is the same one.
+func TestWithoutNixpkgsInParts(t *testing.T) {
+	t.Parallel()
+	whole := newWorld(t, settings{image: absolute(t, slimFolder), systems: bothSystems, channels: onlyRelease})
+	want := whole.expect(release + ": build (new commit)")[0].Published[0].Digest
+	w := newWorld(t, settings{image: absolute(t, slimFolder), systems: bothSystems, channels: onlyRelease})
+	w.setHead(release, "shared") // the same tools
+	f := w.open()
+	defer f.Store.Close()
+	var parts []cycle.Part
+	for _, system := range f.Config.Systems {
+		part, err := f.BuildPart(t.Context(), release, "", system)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, part)
+	}
+	result := f.Join(t.Context(), parts)
+	if result.Err != nil || len(result.Published) != 1 || result.Published[0].Digest != want {
+		t.Errorf("in parts: %+v, want the digest %s", result, want)
+	}
+}
+
+// Whether nixpkgs is in an image cannot depend on the system.
+func TestNixpkgsInOneSystemOnly(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	text := `{ nixpkgs, system, ... }: { nixpkgs = system == "x86_64-linux"; tools = [ (import nixpkgs { inherit system; }).hello ]; }`
+	if err := os.WriteFile(filepath.Join(folder, "image.nix"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, settings{image: folder, systems: bothSystems, channels: onlyRelease})
+	results := w.expect(release + ": failed")
+	contains(t, "error", results[0].Error, foreign, "nixpkgs is in the image of one of")
+	w.tidy()
 }

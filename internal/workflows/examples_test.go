@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 func TestAllExamplesAreTested(t *testing.T) {
 	known := []string{
 		"hello/Dockerfile", "hello/default.nix", // built by scripts/smoke-test
+		"attic-server/compose.yml", "attic-server/kubernetes.yaml", "attic-server/server.toml", // run by the test of images/attic-server
 		"gitlab-ci.yml", "forgejo-workflow.yml", "kubernetes-cronjob.yaml", "prometheus-alerts.yaml",
 		"push/github-workflow.yml", "push/forgejo-workflow.yml", "push/gitlab-ci.yml", "push/bazel-and-dockerfile.sh",
 		"push/default.nix", "push/flake/flake.nix",
