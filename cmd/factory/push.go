@@ -15,6 +15,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/push"
 	"github.com/nixpkgs-factory/factory/internal/registry"
+	"github.com/nixpkgs-factory/factory/internal/upload"
 	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
@@ -111,33 +112,12 @@ func (a *app) push(ctx context.Context, args []string, o pushOptions) error {
 	if err != nil {
 		return err
 	}
-	dir, err := a.workFolder()
+	remove, err := a.workIn(ctx, &p)
 	if err != nil {
 		return err
-	}
-	if err := workdir.Sweep(ctx, dir); err != nil && ctx.Err() == nil {
-		p.Log.Warn("what a killed build has left cannot be removed", "error", err)
-	}
-	work, remove, err := workdir.Make(ctx, dir)
-	if err != nil {
-		return fmt.Errorf("working folder: %w", err)
 	}
 	defer remove()
-	p.Dir = work
-	files, builds, err := a.buildAll(ctx, inputs, len(caches) > 0)
-	if err != nil {
-		return err
-	}
-	sources, err := a.sources(ctx, files, o)
-	if err != nil {
-		return err
-	}
-	defer closeAll(sources)
-	a.doing = "pushing to " + o.to
-	result, err := p.Push(ctx, sources)
-	if !o.dry && ctx.Err() == nil { // what was built is good, even if it could not be pushed
-		err = errors.Join(err, a.fillCaches(ctx, o.caches, caches, builds))
-	}
+	result, err := a.buildAndPush(ctx, p, inputs, caches, o)
 	if err != nil {
 		return err
 	}
@@ -151,10 +131,38 @@ func (a *app) push(ctx context.Context, args []string, o pushOptions) error {
 	return a.pushTable(result)
 }
 
-// workFolder is where unfinished work goes. There need not be a configuration.
-func (a *app) workFolder() (string, error) {
+func (a *app) buildAndPush(ctx context.Context, p push.Pusher, inputs []input, caches []upload.Target, o pushOptions) (push.Result, error) {
+	files, builds, err := a.buildAll(ctx, inputs, len(caches) > 0)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := a.sources(ctx, files, o)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(sources)
+	a.doing = "pushing to " + o.to
+	result, err := p.Push(ctx, sources)
+	if !o.dry && ctx.Err() == nil { // what was built is good, even if it could not be pushed
+		err = errors.Join(err, a.fillCaches(ctx, o.caches, caches, builds))
+	}
+	return result, err
+}
+
+// workIn makes a folder for the push's unfinished work, which remove removes.
+// There need not be a configuration.
+func (a *app) workIn(ctx context.Context, p *push.Pusher) (remove func() error, err error) {
 	c, err := a.config(true)
-	return c.Cache, err
+	if err != nil {
+		return nil, err
+	}
+	if err := workdir.Sweep(ctx, c.Cache); err != nil && ctx.Err() == nil {
+		p.Log.Warn("what a killed build has left cannot be removed", "error", err)
+	}
+	if p.Dir, remove, err = workdir.Make(ctx, c.Cache); err != nil {
+		return nil, fmt.Errorf("working folder: %w", err)
+	}
+	return remove, nil
 }
 
 // pusher is what the flags ask for.
