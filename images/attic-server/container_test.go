@@ -4,7 +4,9 @@ package atticserver
 
 import (
 	"encoding/base64"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -105,22 +107,49 @@ func serves(t *testing.T, s containertest.Service, want ...string) {
 	}
 }
 
-// With the flags of README.md, the file of the example is all that it takes.
+// The commands of README.md, and the file of the example, are all that it takes.
 func (in attic) testMounted(t *testing.T) {
-	flags := []string{
-		"--init", "--read-only", "--publish", "127.0.0.1::8080", "--cap-drop", "ALL",
-		"--volume", file(t, example(t, "server.toml")) + ":/attic/server.toml:ro", "--env", secret,
+	name := fmt.Sprintf("nixpkgs-factory-test-%d", os.Getpid())
+	cmd := exec.Command("sh", "-ec", in.commands(t, name))
+	cmd.Dir = filepath.Dir(file(t, example(t, "server.toml")))
+	t.Cleanup(func() { exec.Command("docker", "rm", "--force", "--volumes", name).Run() })
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "\nstandin.root.") {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	s := containertest.Serve(t, in.image, flags)
+	s := containertest.ServiceOf(name)
 	serves(t, s, "configuration: /attic/server.toml", "signing: rs256-secret")
 	if !strings.Contains(s.Logs(t), "Running migrations...") {
 		t.Errorf("no migrations:\n%s", s.Logs(t))
 	}
-	makesTokens(t, s)
 	// 143 is what SIGTERM leaves, and the engine's last resort would be 137.
 	if code := s.Stop(t); code != 143 {
 		t.Errorf("stopped with exit code %d, want 143", code)
 	}
+}
+
+// commands are those of README.md, with this image and with names of the test's own.
+func (in attic) commands(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```\n")
+	block, _, _ = strings.Cut(block, "```")
+	for from, to := range map[string]string{
+		"ghcr.io/my-org/attic-server:latest": in.image,
+		"127.0.0.1:8080:8080":                "127.0.0.1::8080",
+		"--volume attic:/data":               "--volume /data",
+		"--name attic":                       "--name " + name,
+		"docker exec attic":                  "docker exec " + name,
+	} {
+		if !strings.Contains(block, from) {
+			t.Fatalf("README.md has no %q:\n%s", from, block)
+		}
+		block = strings.ReplaceAll(block, from, to)
+	}
+	return block
 }
 
 func makesTokens(t *testing.T, s containertest.Service) {
