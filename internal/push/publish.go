@@ -203,7 +203,7 @@ func there(images []v1.Image, root registry.Manifest, what product) (*made, erro
 			return nil, err
 		}
 		configs = append(configs, config)
-		result, err := published(img)
+		result, err := readImage(img)
 		if err != nil {
 			return nil, err
 		}
@@ -215,7 +215,8 @@ func there(images []v1.Image, root registry.Manifest, what product) (*made, erro
 	return m, nil
 }
 
-func published(img v1.Image) (Image, error) {
+// readImage is an image in the registry as the result of a push has it.
+func readImage(img v1.Image) (Image, error) {
 	digest, err := img.Digest()
 	if err != nil {
 		return Image{}, err

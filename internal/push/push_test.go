@@ -428,6 +428,37 @@ func TestIndexStaysAsItIs(t *testing.T) {
 	}
 }
 
+// TestUncompressedLayout is about layers that are not compressed in an OCI layout:
+// they are compressed, and have the manifest made anew.
+func TestUncompressedLayout(t *testing.T) {
+	layer := noise(t, 1, 1000)
+	conf := config(t, "amd64", layer)
+	desc := func(media types.MediaType, data []byte) v1.Descriptor {
+		return v1.Descriptor{MediaType: media, Size: int64(len(data)), Digest: sum(data)}
+	}
+	manifest := marshal(t, v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Config: desc(types.OCIConfigJSON, conf), Layers: []v1.Descriptor{desc(types.OCIUncompressedLayer, layer)}})
+	index := marshal(t, v1.IndexManifest{SchemaVersion: 2, Manifests: []v1.Descriptor{desc(types.OCIManifestSchema1, manifest)}})
+	var members [][2]string
+	for _, data := range [][]byte{conf, layer, manifest} {
+		members = append(members, [2]string{"blobs/sha256/" + sum(data).Hex, string(data)})
+	}
+	data := pack(t, append(members, [2]string{"index.json", string(index)})...)
+	var digest string
+	for i, source := range []push.Source{file(t, data), stream(t, data)} {
+		to := serve(t, (&registrytest.Odd{}).Serve(t))
+		img := must(t, pusher(t, to, "main"), source)[0]
+		if states(img) != "sent" || img.Layers[0].Digest == sum(layer).String() || img.Layers[0].DiffID != sum(layer).String() {
+			t.Errorf("source %d: %+v", i, img)
+		}
+		if digest == "" {
+			digest = img.Digest
+		}
+		if img.Digest != digest {
+			t.Errorf("source %d: digest %s, want %s", i, img.Digest, digest)
+		}
+	}
+}
+
 func TestExpand(t *testing.T) {
 	v := push.Values{Digest: strings.Repeat("d", 64), Rev: strings.Repeat("a", 40), Date: time.Date(2026, 11, 26, 23, 0, 0, 0, time.FixedZone("", -7200))}
 	for _, test := range []struct {
