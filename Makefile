@@ -1,12 +1,15 @@
 # Everything a developer needs; the work is done by scripts/ and go.
 
-.PHONY: help build demo test test-nix-versions bench check clean
+.PHONY: help build own-image demo test test-nix-versions bench check clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 build: ## build bin/factory
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/factory
+
+own-image: ## publish the factory's own image as latest, and as REVISION, a commit
+	@CGO_ENABLED=0 go run -trimpath ./cmd/ownimage --tag latest $(if $(REVISION),--tag $(REVISION) --revision $(REVISION))
 
 demo: ## run the main job for real, against a stand-in upstream (KEEP=1 keeps it and the registry up)
 	@KEEP=$(KEEP) scripts/demo

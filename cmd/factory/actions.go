@@ -110,7 +110,7 @@ func summarise(w io.Writer, results []cycle.Result) error {
 			what = "**failed**: " + r.Error
 		}
 		moved, took := "", ""
-		if r.Action != plan.None && r.Err == nil && len(r.Published) > 0 {
+		if r.Err == nil && r.Stats.Layers > 0 { // publish-index makes none
 			moved = fmt.Sprintf("%s in, %s out; %d of %d layers made", humanize.IBytes(uint64(r.Stats.Fetched)), humanize.IBytes(uint64(r.Stats.Pushed)),
 				r.Stats.Layers-r.Stats.ReusedLayers, r.Stats.Layers)
 			took = r.Stats.Took.Round(time.Second).String()

@@ -146,7 +146,7 @@ configuration (nothing was done), 130 interrupted.`,
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.rebuildCommand(), a.buildCommand(), a.publishIndexCommand(),
 		a.pushCommand(), a.prefetchCommand(), a.statusCommand(), a.historyCommand(), a.inspectCommand(), a.serveCommand(),
-		a.doctorCommand(), a.versionCommand(),
+		a.doctorCommand(), a.loginCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		a.completeFlags(cmd)

@@ -38,6 +38,7 @@ var prepare = sync.OnceValues(func() (*standin.Fixture, error) {
 //	hold PREFIX               keeps requests waiting whose path begins so
 //	held                      waits until there is one
 //	free                      lets them go on
+//	refuse [PREFIX]           answers requests with 403 whose path begins so, or no more
 //	registry VARIABLE [login] starts a registry and puts its address into the variable;
 //	                          with login it wants that of ann, pa55word
 //	await URL                 waits until something answers
@@ -61,7 +62,7 @@ func TestScripts(t *testing.T) {
 		Setup:               func(env *testscript.Env) error { return setUp(env, f) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "head": moveHead, "ratelimit": useUpRateLimit, "registry": startRegistry,
-			"hold": hold, "held": held, "free": free, "await": await, "requests": countRequests,
+			"hold": hold, "held": held, "free": free, "refuse": refuse, "await": await, "requests": countRequests,
 			"private-nix": privateNix, "attic": startAttic, "cached": cached,
 		},
 	})
@@ -76,6 +77,7 @@ type script struct {
 
 	held    chan struct{}
 	release func()
+	allow   func()
 }
 
 const configuration = `upstream: { repository: NixOS/nixpkgs, api: %[1]s, archive: %[2]s }

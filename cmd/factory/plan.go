@@ -2,19 +2,20 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"io"
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
-	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
 type planOptions struct{ output }
+
+// toGitHub is the format of --output for a step of GitHub Actions.
+const toGitHub = "github"
 
 func (a *app) planCommand() *cobra.Command {
 	var o planOptions
@@ -36,21 +37,26 @@ was lacking), backfill, frozen, and frozen because the branch is gone upstream.
 JSON: [{channel, rev, action, reason, systems, images, tags, error}], action one of
 none, build, rebuild; error only where there is one.
 
-github-matrix: {"include": [{channel, rev, system}]} on one line, with an entry for
-each system of each image that is due: the matrix of a GitHub Actions job that runs
-factory build.`,
+github, for a step of GitHub Actions: text, and two outputs of the step. matrix is
+{"include": [{channel, rev, system}]}, with an entry for each system of each image
+that is due: the matrix of a job that runs factory build. due is true if there is an
+entry, else false. A channel that cannot be asked about is left out of the matrix and
+makes the step fail; the outputs are there all the same.`,
 		Example: `  factory plan
   factory plan --output json | jq -r '.[] | select(.action != "none") | .channel'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.plan(cmd.Context(), o) },
 	}
-	o.addFlag(cmd, "github-matrix")
+	o.addFlag(cmd, toGitHub)
 	return cmd
 }
 
 func (a *app) plan(ctx context.Context, o planOptions) error {
 	if err := o.check(); err != nil {
 		return err
+	}
+	if o.format == toGitHub && a.env("GITHUB_OUTPUT") == "" {
+		return usageError{errors.New("--output github is for a step of GitHub Actions: GITHUB_OUTPUT is not set")}
 	}
 	f, err := a.openFactory()
 	if err != nil {
@@ -62,26 +68,15 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	if err != nil {
 		return err
 	}
-	switch o.format {
-	case "json":
+	if o.format == toGitHub {
+		if err := a.handOn(matrixOf(jobs)); err != nil {
+			return err
+		}
+	}
+	if o.format == "json" {
 		err = writeJSON(a.stdout, jobs)
-	case "github-matrix":
-		err = writeMatrix(a.stdout, jobs)
-	default:
-		rows := [][]string{{"CHANNEL", "REVISION", "ACTION", "REASON", "SYSTEMS", "TAGS", "IMAGES"}}
-		for _, j := range jobs {
-			reason := string(j.Reason)
-			if j.Err != nil {
-				reason = "failed"
-			}
-			rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, systemNames(j.Systems), dash(strings.Join(j.Tags, " ")), strings.Join(j.Images, " ")})
-		}
-		if a.screen(a.stdout) != nil {
-			for i := range rows { // they are told by channel and commit, and too long
-				rows[i] = rows[i][:len(rows[i])-1]
-			}
-		}
-		err = a.table(rows)
+	} else {
+		err = a.planTable(jobs)
 	}
 	if err != nil {
 		return err
@@ -95,41 +90,27 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	return a.reported(failures)
 }
 
+func (a *app) planTable(jobs []plan.Job) error {
+	rows := [][]string{{"CHANNEL", "REVISION", "ACTION", "REASON", "SYSTEMS", "TAGS", "IMAGES"}}
+	for _, j := range jobs {
+		reason := string(j.Reason)
+		if j.Err != nil {
+			reason = "failed"
+		}
+		rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, systemNames(j.Systems), dash(strings.Join(j.Tags, " ")), strings.Join(j.Images, " ")})
+	}
+	if a.screen(a.stdout) != nil {
+		for i := range rows { // they are told by channel and commit, and too long
+			rows[i] = rows[i][:len(rows[i])-1]
+		}
+	}
+	return a.table(rows)
+}
+
 func systemNames(systems []config.System) string {
 	names := make([]string, len(systems))
 	for i, s := range systems {
 		names[i] = s.String()
 	}
 	return strings.Join(names, " ")
-}
-
-// maxMatrix is how many jobs GitHub makes of a matrix.
-const maxMatrix = 256
-
-// matrix is the matrix of a GitHub Actions job: an entry for each image of one
-// system that is due.
-type matrix struct {
-	Include []matrixEntry `json:"include"`
-}
-
-type matrixEntry struct {
-	Channel string        `json:"channel"`
-	Rev     git.Rev       `json:"rev"`
-	System  config.System `json:"system"`
-}
-
-func writeMatrix(w io.Writer, jobs []plan.Job) error {
-	m := matrix{Include: []matrixEntry{}}
-	for _, j := range jobs {
-		if j.Action == plan.None {
-			continue
-		}
-		if len(m.Include)+len(j.Systems) > maxMatrix {
-			break // the rest is due next time, too
-		}
-		for _, system := range j.Systems {
-			m.Include = append(m.Include, matrixEntry{j.Channel, j.Rev, system})
-		}
-	}
-	return json.NewEncoder(w).Encode(m)
 }

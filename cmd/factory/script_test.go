@@ -89,6 +89,23 @@ func held(ts *testscript.TestScript, _ bool, _ []string) {
 
 func free(ts *testscript.TestScript, _ bool, _ []string) { of(ts).release() }
 
+// refuse has requests answered with 403 whose path begins so; without one, none.
+func refuse(ts *testscript.TestScript, _ bool, args []string) {
+	s := of(ts)
+	if s.allow != nil {
+		s.allow()
+	}
+	if len(args) > 0 {
+		s.allow = s.upstream.Handle(func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasPrefix(r.URL.Path, args[0]) {
+				return false
+			}
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		})
+	}
+}
+
 func await(ts *testscript.TestScript, _ bool, args []string) {
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get(args[0])

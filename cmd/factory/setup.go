@@ -98,24 +98,31 @@ func absolute(c *config.Config) error {
 }
 
 // setPublish replaces the destinations by those of the command line or the
-// environment. Layouts among them are relative to the current folder.
+// environment, if there are any.
 func (a *app) setPublish(c *config.Config) error {
-	wanted := a.publish
-	if len(wanted) == 0 {
-		wanted = strings.Fields(a.env("FACTORY_PUBLISH"))
+	dests, err := a.wanted()
+	if err == nil && len(dests) > 0 {
+		c.Publish = dests
 	}
-	if len(wanted) == 0 {
-		return nil
+	return err
+}
+
+// wanted are the destinations of the command line, or else of the environment.
+// Layouts among them are relative to the current folder.
+func (a *app) wanted() ([]config.Destination, error) {
+	list := a.publish
+	if len(list) == 0 {
+		list = strings.Fields(a.env("FACTORY_PUBLISH"))
 	}
-	c.Publish = nil
-	for _, to := range wanted {
+	var dests []config.Destination
+	for _, to := range list {
 		dest, err := config.ParseDestination(to, ".")
 		if err != nil {
-			return fmt.Errorf("--publish: %w", err)
+			return nil, fmt.Errorf("--publish: %w", err)
 		}
-		c.Publish = append(c.Publish, dest)
+		dests = append(dests, dest)
 	}
-	return nil
+	return dests, nil
 }
 
 func (a *app) configPath() string {

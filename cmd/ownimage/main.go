@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -96,7 +97,7 @@ Credentials are those of the Docker configuration (docker login).`,
 	flags.StringArrayVar(&o.tags, "tag", []string{"latest"}, "tag of the image; may be repeated")
 	flags.StringVar(&o.name, "name", "factory", "name of the image below a destination")
 	flags.StringVar(&o.revision, "revision", "", "commit of the sources, for a label")
-	flags.StringVar(&o.source, "source", config.DefaultSource, "where the sources are, for a label")
+	flags.StringVar(&o.source, "source", "", "where the sources are, for a label (FACTORY_IMAGE_SOURCE; default "+config.DefaultSource+")")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	return cmd
 }
@@ -136,7 +137,7 @@ func (o options) publish(ctx context.Context, env func(string) string, stdout, s
 	results, err := ownimage.Publish(ctx, ownimage.Options{
 		Base:    base.repository,
 		BaseTag: base.tag,
-		Facts:   ownimage.Facts{BaseName: base.name(), Source: o.source, Revision: o.revision},
+		Facts:   ownimage.Facts{BaseName: base.name(), Source: cmp.Or(o.source, env("FACTORY_IMAGE_SOURCE"), config.DefaultSource), Revision: o.revision},
 		Image:   c.Image,
 		Config:  o.config,
 		Compile: func(ctx context.Context, system config.System, to string) error {

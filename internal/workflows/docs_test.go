@@ -16,7 +16,7 @@ const guide = root + "/docs/operators-guide.md"
 
 // Documents in which commands, variables and files are named.
 var documents = []string{
-	guide, root + "/README.md", publishYML, githubDir + "/registries",
+	guide, root + "/README.md", publishYML,
 	root + "/examples/gitlab-ci.yml", root + "/examples/forgejo-workflow.yml", root + "/examples/kubernetes-cronjob.yaml",
 	root + "/docs/pushing.md", root + "/examples/push/gitlab-ci.yml", root + "/examples/push/bazel-and-dockerfile.sh", imageAction,
 	root + "/examples/systemd/factory.service", root + "/examples/systemd/factory-daemon.service", root + "/examples/prometheus-alerts.yaml",
@@ -117,10 +117,10 @@ func checkInvocation(t *testing.T, args []string) string {
 
 var variable = regexp.MustCompile(`\b(?:FACTORY|REGISTRY|ATTIC|CACHIX|DOCKERHUB)_[A-Z_]*[A-Z]\b`)
 
-// Every variable that a document names is read: by the factory, by the script for
-// registries, or by the configuration's own notify.
+// Every variable that a document names is read: by the factory, or by the
+// configuration's own notify.
 func TestVariablesInDocuments(t *testing.T) {
-	sources := string(readFile(t, githubDir+"/registries")) + string(readFile(t, root+"/channels.yaml"))
+	sources := string(readFile(t, root+"/channels.yaml"))
 	for _, pattern := range []string{"cmd/factory/*.go", "cmd/ownimage/*.go", "internal/upload/*.go", "internal/cycle/*.go"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(files) == 0 {

@@ -77,7 +77,3 @@ func checkScript(t *testing.T, shell, script string) {
 		t.Errorf("shellcheck: %v\n%s", err, out)
 	}
 }
-
-func TestScriptsOfWorkflows(t *testing.T) {
-	checkScript(t, "bash", string(readFile(t, githubDir+"/registries")))
-}

@@ -284,6 +284,17 @@ func TestPublishIsOnlyForTheDefaultBranch(t *testing.T) {
 	}
 }
 
+// What publish.yml decides is decided by commands, which have tests of their own.
+func TestPublishHasNoScripts(t *testing.T) {
+	for _, j := range readWorkflow(t, publishYML).Jobs {
+		for _, s := range j.Steps {
+			if strings.Count(strings.TrimSpace(s.Run), "\n") > 1 {
+				t.Errorf("job %s, step %s: a script of more than two lines", j.ID, s.title())
+			}
+		}
+	}
+}
+
 // A rebuild by hand that waits is not replaced by the next hour's run, nor by
 // another rebuild.
 func TestGroupsOfPublish(t *testing.T) {

@@ -338,7 +338,7 @@ func (r *running) script(m *machine, j job, s step, dir, summary string) (map[st
 	files := map[string]string{"GITHUB_OUTPUT": filepath.Join(m.temp, "output"), "GITHUB_ENV": filepath.Join(m.temp, "env")}
 	env := append(slices.Clone(m.github.env), "PATH="+m.lacks+":"+os.Getenv("PATH"), "HOME="+filepath.Join(dir, "home"),
 		"CI=true", "GITHUB_ACTIONS=true", "GITHUB_WORKSPACE="+m.workspace, "RUNNER_TEMP="+m.temp, "GITHUB_STEP_SUMMARY="+summary,
-		"GITHUB_SERVER_URL=https://github.com", "GITHUB_REPOSITORY=Org/images", "GITHUB_SHA="+strings.Repeat("5e", 20))
+		"GITHUB_SERVER_URL=https://github.com", "GITHUB_ACTOR=ann", "GITHUB_REPOSITORY_OWNER=Org", "GITHUB_REPOSITORY=Org/images", "GITHUB_SHA="+strings.Repeat("5e", 20))
 	for name, file := range files {
 		if err := os.WriteFile(file, nil, 0o644); err != nil {
 			return nil, err
