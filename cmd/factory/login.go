@@ -65,7 +65,7 @@ func (a *app) login() error {
 	}
 	dir := filepath.Join(a.env("RUNNER_TEMP"), "docker")
 	if err := a.writeLogins(dir, accounts); err != nil {
-		return fmt.Errorf("Docker configuration: %w", err)
+		return fmt.Errorf("logins: %w", err)
 	}
 	var publish []string
 	for _, dest := range dests {

@@ -1,6 +1,6 @@
 // Package workflows tests what makes the factory run elsewhere: the workflows of
-// this repository, which are linted, held against rules and run in a stand-in for
-// GitHub Actions, and the examples for other places.
+// this repository, which are linted and held against rules, the factory's own image,
+// and the examples for other places. scripts/test-workflow runs publish.yml.
 package workflows
 
 import (
@@ -59,7 +59,6 @@ type job struct {
 	Container   *struct{ Image, Options string }
 	Timeout     int `yaml:"timeout-minutes"`
 	Permissions *map[string]string
-	Outputs     map[string]string
 	Env         map[string]string
 	Strategy    struct {
 		Matrix   string
