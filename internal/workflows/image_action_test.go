@@ -97,17 +97,13 @@ func (r actionRun) do(t *testing.T, a composite) (outputs map[string]string, log
 	if err != nil {
 		t.Fatal(err)
 	}
-	github := object{"actor": "ann", "server_url": r.server, "action_path": sources}
-	inputs, steps := object{}, object{}
-	s := scope{contexts: object{"github": github, "inputs": inputs, "steps": steps}}
+	values := values{"github.actor": "ann", "github.server_url": r.server, "github.action_path": sources}
 	for name, i := range a.Inputs {
 		value, given := r.with[name]
 		if !given {
-			if value, err = s.fill(i.Default); err != nil {
-				t.Fatal(err)
-			}
+			value = values.fill(t, i.Default)
 		}
-		inputs[name] = value
+		values["inputs."+name] = value
 	}
 	temp := t.TempDir()
 	for _, st := range a.Runs.Steps {
@@ -122,11 +118,7 @@ func (r actionRun) do(t *testing.T, a composite) (outputs map[string]string, log
 		cmd.Dir = r.dir
 		cmd.Env = append(slices.Clone(r.env), "GITHUB_ACTIONS=true", "RUNNER_TEMP="+temp, "GITHUB_OUTPUT="+files["GITHUB_OUTPUT"], "GITHUB_PATH="+files["GITHUB_PATH"])
 		for name, template := range st.Env {
-			value, err := s.fill(template)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cmd.Env = append(cmd.Env, name+"="+value)
+			cmd.Env = append(cmd.Env, name+"="+values.fill(t, template))
 		}
 		out, err := cmd.CombinedOutput()
 		log += string(out)
@@ -136,25 +128,37 @@ func (r actionRun) do(t *testing.T, a composite) (outputs map[string]string, log
 		if added := strings.TrimSpace(string(readFile(t, files["GITHUB_PATH"]))); added != "" {
 			r.env = append(r.env, "PATH="+added+":"+pathOf(r.env))
 		}
-		values := object{}
-		said, err := settings(files["GITHUB_OUTPUT"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k, v := range said {
-			values[k] = v
-		}
-		if st.ID != "" {
-			steps[st.ID] = object{"outputs": values}
+		for line := range strings.Lines(string(readFile(t, files["GITHUB_OUTPUT"]))) {
+			name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			if !ok || strings.ContainsAny(name, " <") {
+				t.Fatalf("step %s: the output %q is not name=value", st.title(), line)
+			}
+			values["steps."+st.ID+".outputs."+name] = value
 		}
 	}
 	outputs = map[string]string{}
 	for name, o := range a.Outputs {
-		if outputs[name], err = s.fill(o.Value); err != nil {
-			t.Fatal(err)
-		}
+		outputs[name] = values.fill(t, o.Value)
 	}
 	return outputs, log, nil
+}
+
+// values are what the expressions of an action stand for, which are names only.
+type values map[string]string
+
+var expression = regexp.MustCompile(`\$\{\{ *(.*?) *\}\}`)
+
+// fill puts values in the place of expressions.
+func (v values) fill(t *testing.T, template string) string {
+	t.Helper()
+	return expression.ReplaceAllStringFunc(template, func(text string) string {
+		name := expression.FindStringSubmatch(text)[1]
+		value, ok := v[name]
+		if !ok && !strings.HasPrefix(name, "steps.") { // a step need not set its outputs
+			t.Fatalf("nothing here is called %q", name)
+		}
+		return value
+	})
 }
 
 // pathOf is the PATH of an environment.

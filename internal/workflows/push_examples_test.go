@@ -82,7 +82,7 @@ func TestGitLabJobThatPushes(t *testing.T) {
 
 	dir, prefix, env := project(t, projectFlake)
 	registry := registrytest.Start(t, registrytest.Options{Htpasswd: "ann:$2b$05$abcdefghijklmnopqrstuur.ZxEKly2fYX6K.hrvYXsoEaKgtr95a"})
-	if err := copyTree(pushExamples+"/default.nix", filepath.Join(dir, "default.nix")); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "default.nix"), readFile(t, pushExamples+"/default.nix"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"init", "--quiet"}, {"add", "."}, {"-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x"}} {
