@@ -121,7 +121,7 @@ func (s *Store) History(channel string, limit int) ([]Event, error) {
 	return view(s, func(tx *bbolt.Tx) (events []Event, err error) {
 		c := historyBucket.in(tx).Cursor()
 		for k, data := c.Last(); k != nil && (limit <= 0 || len(events) < limit); k, data = c.Prev() {
-			_, event, err := historyBucket.decode(k, data)
+			event, err := historyBucket.decode(k, data)
 			if err != nil {
 				return nil, err
 			}
