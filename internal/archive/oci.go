@@ -164,7 +164,7 @@ func ociLayer(m members, blob v1.Descriptor, diffID v1.Hash) (Layer, error) {
 	switch {
 	case err != nil || taken == nil:
 	case diffID == v1.Hash{}:
-		err = memberError(blobName(blob.Digest), errors.New("what is attached to an image is kept in memory here, and this is too large: push it from a file that is not compressed"))
+		err = memberError(blobName(blob.Digest), errors.New("what is attached to an image has to be JSON of at most 16 MiB in a stream: push it from a file that is not compressed"))
 	case taken.Digest != blob.Digest:
 		err = memberError(blobName(blob.Digest), &DigestError{What: "digest", Got: taken.Digest, Want: blob.Digest})
 	case taken.DiffID != diffID:

@@ -208,6 +208,14 @@ func TestBadLayouts(t *testing.T) {
 		return entries
 	}
 	wrong := &layout{t: t}
+	large := &layout{t: t}
+	about := func(of v1.Descriptor) v1.Descriptor {
+		desc := large.blob(types.OCIManifestSchema1, marshal(t, v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1,
+			Config: large.blob(types.OCIConfigJSON, []byte("{}")), Layers: []v1.Descriptor{large.blob("application/octet-stream", bytes.Repeat([]byte("x"), 1000))}}))
+		desc.Annotations = map[string]string{"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": of.Digest.String()}
+		return desc
+	}
+	attested := large.image("amd64", types.OCILayer, one, gzipped(t, one))
 	chart := &layout{t: t}
 	for _, test := range []struct {
 		name    string
@@ -218,6 +226,7 @@ func TestBadLayouts(t *testing.T) {
 		{"no manifest", without(skopeoLayout(t), `"config"`), "its manifest is not there"},
 		{"a damaged configuration", damaged(), "its digest is"},
 		{"a layer that is not its diffID", wrong.done(wrong.image("amd64", types.OCILayer, one, gzipped(t, two))), "its diffID is " + sum(two).String()},
+		{"an attachment that is no document", large.done(attested, about(attested)), "push it from a file"},
 		{"no image", chart.done(chart.blob("application/vnd.example", []byte("{}"))), `its type is "application/vnd.example"`},
 		{"nothing", (&layout{t: t}).done(), "there is no image"},
 	} {

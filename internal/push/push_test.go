@@ -428,6 +428,28 @@ func TestIndexStaysAsItIs(t *testing.T) {
 	}
 }
 
+// TestDiskIsBounded is about a stream of many layers: those that are being sent,
+// and the next one, are all that is in the working folder.
+func TestDiskIsBounded(t *testing.T) {
+	var all [][]byte
+	for i := range 12 {
+		all = append(all, noise(t, uint64(i), 50_000))
+	}
+	p := pusher(t, nil, "main")
+	most := 0
+	odd := &registrytest.Odd{Before: func(_ http.ResponseWriter, r *http.Request, _ int) bool {
+		if left, err := os.ReadDir(p.Dir); r.Method == http.MethodPatch && err == nil {
+			most = max(most, len(left))
+		}
+		return false
+	}}
+	p.To = serve(t, odd.Serve(t))
+	img := must(t, p, stream(t, dockerArchive(t, config(t, "amd64", all...), all...)))[0]
+	if len(img.Layers) != len(all) || most < 1 || most > 4 {
+		t.Errorf("%d layers, at most %d at once in the working folder, want at most 4", len(img.Layers), most)
+	}
+}
+
 // TestUncompressedLayout is about layers that are not compressed in an OCI layout:
 // they are compressed, and have the manifest made anew.
 func TestUncompressedLayout(t *testing.T) {
