@@ -185,3 +185,19 @@ func TestNixpkgsInOneSystemOnly(t *testing.T) {
 	contains(t, "error", results[0].Error, foreign, "nixpkgs is in the image of one of")
 	w.tidy()
 }
+
+// The version that image.nix says is the one of tags.
+func TestTagOfTheVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{image: absolute(t, atticFolder), channels: `[ { name: nixos-26.05, tags: [ "{version}" ] } ]`})
+	digest := w.expect(release + ": build (new commit)")[0].Published[0].Digest
+	if got := w.tag(0, release, "0.1.0"); got != digest.String() {
+		t.Errorf("the tag 0.1.0 is %q, want %s", got, digest)
+	}
+	w.loseState()
+	w.untag(release, "0.1.0")
+	w.expect(release + ": none (up to date)")
+	if got := w.tag(0, release, "0.1.0"); got != digest.String() {
+		t.Errorf("put back, the tag 0.1.0 is %q, want %s", got, digest)
+	}
+}

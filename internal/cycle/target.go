@@ -135,8 +135,8 @@ func readHeld(ctx context.Context, repo registry.Repository, digest v1.Hash) (he
 	}
 	madeBy := recipe.ID(manifest.Annotations[image.RecipeLabel])
 	rev, err := git.ParseRev(manifest.Annotations[image.RevisionLabel])
-	if err != nil {
-		madeBy = "" // an image that does not say its commit is not ours, whatever it says
+	if err != nil && !image.WithoutNixpkgs(manifest) {
+		madeBy = "" // an image with nixpkgs that does not say its commit is not ours, whatever it says
 	}
 	return held{
 		state: plan.Published{

@@ -233,6 +233,9 @@ func TestAssembleAndIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if WithoutNixpkgs(manifest) {
+		t.Error("the index is said to have no nixpkgs")
+	}
 	for _, desc := range manifest.Manifests {
 		if desc.ArtifactType != "" {
 			t.Errorf("the descriptor has the artifact type %q, with which skopeo cannot keep the digest", desc.ArtifactType)

@@ -83,6 +83,9 @@ func TestAssembleWithoutNixpkgs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !WithoutNixpkgs(manifest) {
+		t.Error("the index is said to have nixpkgs")
+	}
 	if VersionOf(manifest.Annotations) != "1" || manifest.Annotations[ToolsetLabel] != "" {
 		t.Errorf("annotations of the index: %v", manifest.Annotations)
 	}

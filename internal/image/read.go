@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -108,6 +109,12 @@ func Systems(manifest *v1.IndexManifest) []config.System {
 		}
 	}
 	return systems
+}
+
+// WithoutNixpkgs tells whether an index is one of images without nixpkgs.
+func WithoutNixpkgs(manifest *v1.IndexManifest) bool {
+	return len(manifest.Manifests) > 0 &&
+		!slices.ContainsFunc(manifest.Manifests, func(desc v1.Descriptor) bool { return desc.Annotations[ToolsetLabel] == "" })
 }
 
 // ReadInventory reads the inventory from an image's topmost layer.

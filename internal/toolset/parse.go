@@ -78,8 +78,6 @@ func found(kind string) string {
 	}
 }
 
-const wantUser = `a number or two, as in "1000:1000": names mean nothing to most runtimes`
-
 var (
 	variable = regexp.MustCompile(`^[^=\x00]+$`)
 	user     = regexp.MustCompile(`^[0-9]{1,9}(:[0-9]{1,9})?$`)
@@ -123,7 +121,7 @@ func (t Toolset) check() error {
 		ok               bool
 	}{
 		{"workdir", t.WorkDir, "an absolute path", isFolder(t.WorkDir)},
-		{"user", t.User, wantUser, user.MatchString(t.User)},
+		{"user", t.User, `numbers as in "1000:1000"`, user.MatchString(t.User)},
 		{"stopSignal", t.StopSignal, `a signal as in "SIGINT"`, signal.MatchString(t.StopSignal)},
 		{"version", t.Version, "at most 64 of A-Z a-z 0-9 _ . + ~ -", version.MatchString(t.Version)},
 	} {

@@ -78,7 +78,7 @@ func TestParseRefuses(t *testing.T) {
 		"volume of everything":  {saying(`, "volumes": ["/"]`), `volumes[0]`},
 		"volume with dots":      {saying(`, "volumes": ["/a/../b"]`), `volumes[0]`},
 		"work folder":           {saying(`, "workdir": "x"`), `workdir: want an absolute path, not "x"`},
-		"user by name":          {saying(`, "user": "attic"`), `user: want a number`},
+		"user by name":          {saying(`, "user": "attic"`), `user: want numbers as in "1000:1000", not "attic"`},
 		"signal":                {saying(`, "stopSignal": "TERM"`), `stopSignal: want a signal as in "SIGINT", not "TERM"`},
 		"version":               {saying(`, "version": "1 2"`), `version: want`},
 		"label of ours":         {saying(`, "labels": {"io.github.nixpkgs-factory.recipe": ""}`), `labels: "io.github.nixpkgs-factory.recipe"`},
