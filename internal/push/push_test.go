@@ -305,7 +305,10 @@ func TestNoTagAfterAFailure(t *testing.T) {
 		"truncated":                   {good[:len(good)-3000], nil, "unexpected EOF"},
 		"a layer that is not its own": {lying, nil, "its diffID is " + sum(two).String()},
 		"a registry without room":     {good, refuse(http.MethodPatch, "/blobs/"), "no room left"},
-		"a manifest that is refused":  {good, refuse(http.MethodPut, "/manifests/sha256:"), "no room left"},
+		"a registry that loses layers": {good, func(w http.ResponseWriter, r *http.Request, _ int) bool {
+			return r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/blobs/") && registrytest.Refuse(w, http.StatusNotFound, "BLOB_UNKNOWN", "")
+		}, "pushed, but the registry does not have sha256:"},
+		"a manifest that is refused": {good, refuse(http.MethodPut, "/manifests/sha256:"), "no room left"},
 	} {
 		for how, source := range map[string]func(testing.TB, []byte) push.Source{"file": file, "stream": stream} {
 			odd := &registrytest.Odd{Before: test.before}

@@ -42,6 +42,7 @@ func ByDiffID(ctx context.Context, places []Place, o Options) Blobs {
 			found := Blobs{}
 			err := s.inTime(ctx, p.Repository.Ref(tag), func(ctx context.Context) error { return readBlobs(ctx, found, p.Repository, tag) })
 			if err != nil {
+				o.Log.Debug("no layers from an earlier image", "image", p.Repository.Ref(tag), "reason", err)
 				continue
 			}
 			for diffID, blob := range found {
