@@ -84,7 +84,7 @@ var (
 	port     = regexp.MustCompile(`^([0-9]{1,5})(/(tcp|udp|sctp))?$`)
 	signal   = regexp.MustCompile(`^(SIG[A-Z0-9]+([+-][0-9]{1,2})?|[0-9]{1,2})$`)
 	label    = regexp.MustCompile(`^[a-z0-9]+([._-][a-zA-Z0-9]+)*$`)
-	version  = regexp.MustCompile(`^[A-Za-z0-9_.+~-]{1,64}$`)
+	version  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
 )
 
 // ownLabel tells of the labels by which the factory knows its own images.
@@ -123,7 +123,7 @@ func (t Toolset) check() error {
 		{"workdir", t.WorkDir, "an absolute path", isFolder(t.WorkDir)},
 		{"user", t.User, `numbers as in "1000:1000"`, user.MatchString(t.User)},
 		{"stopSignal", t.StopSignal, `a signal as in "SIGINT"`, signal.MatchString(t.StopSignal)},
-		{"version", t.Version, "at most 64 of A-Z a-z 0-9 _ . + ~ -", version.MatchString(t.Version)},
+		{"version", t.Version, "what a tag may have in it, at most 64 of A-Z a-z 0-9 _ . -", version.MatchString(t.Version)},
 	} {
 		if f.text != "" && !f.ok {
 			return fmt.Errorf("%s: want %s, not %q", f.name, f.want, f.text)

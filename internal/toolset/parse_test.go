@@ -81,6 +81,7 @@ func TestParseRefuses(t *testing.T) {
 		"user by name":          {saying(`, "user": "attic"`), `user: want numbers as in "1000:1000", not "attic"`},
 		"signal":                {saying(`, "stopSignal": "TERM"`), `stopSignal: want a signal as in "SIGINT", not "TERM"`},
 		"version":               {saying(`, "version": "1 2"`), `version: want`},
+		"version for no tag":    {saying(`, "version": "1+git"`), `version: want what a tag may have in it`},
 		"label of ours":         {saying(`, "labels": {"io.github.nixpkgs-factory.recipe": ""}`), `labels: "io.github.nixpkgs-factory.recipe"`},
 		"label of the version":  {saying(`, "labels": {"org.opencontainers.image.version": ""}`), `labels: "org.opencontainers.image.version"`},
 		"label":                 {saying(`, "labels": {"A b": ""}`), `labels: "A b"`},
