@@ -211,6 +211,25 @@ func manifestAgain(t *testing.T, to place, img push.Image) int64 {
 	return desc.Size
 }
 
+// TestQuestions counts what a push asks for whose image is there under several tags.
+func TestQuestions(t *testing.T) {
+	odd := &registrytest.Odd{}
+	host := odd.Serve(t)
+	one, two := noise(t, 1, 1000), noise(t, 2, 1000)
+	data := dockerArchive(t, config(t, "amd64", one, two), one, two)
+	must(t, pusher(t, serve(t, host), "main", "latest"), file(t, data))
+	blobs := func() int {
+		return len(odd.Asked(func(s string) bool { return strings.HasPrefix(s, "HEAD /v2/app/blobs/") }))
+	}
+	before := blobs()
+	must(t, pusher(t, serve(t, host), "main", "latest"), file(t, data))
+	// Both layers and the configuration: what is there, what is to be there, and
+	// the configuration as it is pushed.
+	if got := blobs() - before; got != 7 {
+		t.Errorf("%d questions for blobs, want 7", got)
+	}
+}
+
 func TestStates(t *testing.T) {
 	to := serve(t, (&registrytest.Odd{}).Serve(t))
 	one, two := noise(t, 1, 1000), noise(t, 2, 2000)

@@ -35,12 +35,12 @@ func ByDiffID(ctx context.Context, places []Place, o Options) Blobs {
 	if o.Limit == 0 {
 		o.Limit = limit
 	}
-	s := search{Options: o, until: time.Now().Add(o.Limit)}
+	s := search{Options: o, until: time.Now().Add(o.Limit), read: make(map[v1.Hash]bool)}
 	all := Blobs{}
 	for _, p := range places {
 		for _, tag := range p.Tags {
 			found := Blobs{}
-			err := s.inTime(ctx, p.Repository.Ref(tag), func(ctx context.Context) error { return readBlobs(ctx, found, p.Repository, tag) })
+			err := s.inTime(ctx, p.Repository.Ref(tag), func(ctx context.Context) error { return s.readBlobs(ctx, found, p.Repository, tag) })
 			if err != nil {
 				o.Log.Debug("no layers from an earlier image", "image", p.Repository.Ref(tag), "reason", err)
 				continue
@@ -55,15 +55,16 @@ func ByDiffID(ctx context.Context, places []Place, o Options) Blobs {
 	return all
 }
 
-func readBlobs(ctx context.Context, to Blobs, repo registry.Repository, tag string) error {
+func (s *search) readBlobs(ctx context.Context, to Blobs, repo registry.Repository, tag string) error {
 	images, root, err := registry.Images(ctx, repo, tag)
 	if err != nil {
 		return err
 	}
 	digest, err := root.Digest()
-	if err != nil {
+	if err != nil || s.read[digest] {
 		return err
 	}
+	s.read[digest] = true
 	lost, err := repo.Missing(ctx, digest)
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func Find(ctx context.Context, places []Place, o Options) Index {
 type search struct {
 	Options
 	until time.Time        // when looking ends
-	read  map[v1.Hash]bool // indexes that were read
+	read  map[v1.Hash]bool // what was read: indexes, and images that are alone
 	lost  map[v1.Hash]bool
 	found Index
 }
