@@ -52,8 +52,8 @@ func (s *stock) publish(ctx context.Context, what product) (*made, error) {
 	return m, s.check(ctx, m.root)
 }
 
-// publishImage sends configuration and manifest of an image whose layers are there.
-func (s *stock) publishImage(ctx context.Context, img archive.Image) (registry.Manifest, Image, error) {
+// layersOf returns the blobs of an image, and what became of them.
+func (s *stock) layersOf(img archive.Image) ([]v1.Descriptor, Image) {
 	result := Image{Platform: show(img.Platform), Layers: []Layer{}}
 	blobs := make([]v1.Descriptor, len(img.Layers))
 	for i, layer := range img.Layers {
@@ -66,6 +66,12 @@ func (s *stock) publishImage(ctx context.Context, img archive.Image) (registry.M
 			s.states[blobs[i].Digest] = registry.Present // for whoever has it, too
 		}
 	}
+	return blobs, result
+}
+
+// publishImage sends configuration and manifest of an image whose layers are there.
+func (s *stock) publishImage(ctx context.Context, img archive.Image) (registry.Manifest, Image, error) {
+	blobs, result := s.layersOf(img)
 	state, err := s.document(ctx, configOf(img), img.Config)
 	if err != nil {
 		return nil, result, err
