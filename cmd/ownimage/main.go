@@ -57,6 +57,7 @@ type options struct {
 	tags     []string
 	name     string
 	revision string
+	bare     bool
 	source   string
 }
 
@@ -77,7 +78,8 @@ not pushed again, and layers of the base that the registry has are mounted, not 
 Credentials are those of the Docker configuration (docker login).`,
 		Example: `  ownimage                                   as the configuration says
   ownimage --base ghcr.io/org/nixpkgs-nixos-26.05:latest --to ghcr.io/org --tag latest
-  ownimage --to oci:./registry --tag latest --tag v1.2.0`,
+  ownimage --to oci:./registry --tag latest --tag v1.2.0
+  ownimage --bare --tag bare`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("%q: there are only flags (see ownimage --help)", args[0])}
@@ -95,6 +97,7 @@ Credentials are those of the Docker configuration (docker login).`,
 	flags.StringVar(&o.base, "base", "", "image to build on, HOST/PATH:TAG or oci:DIR:NAME:TAG (default: that of the first channel with a moving tag, at the first destination)")
 	flags.StringArrayVar(&o.to, "to", nil, "destination, as in the configuration; may be repeated (default FACTORY_PUBLISH, else as in the configuration)")
 	flags.StringArrayVar(&o.tags, "tag", []string{"latest"}, "tag of the image; may be repeated")
+	flags.BoolVar(&o.bare, "bare", false, "without the base's tools: no shell and no Nix, and a fraction of the size. Only verify, upload to Cachix and to stores, and jobs of CI need these")
 	flags.StringVar(&o.name, "name", "factory", "name of the image below a destination")
 	flags.StringVar(&o.revision, "revision", "", "commit of the sources, for a label")
 	flags.StringVar(&o.source, "source", "", "where the sources are, for a label (FACTORY_IMAGE_SOURCE; default "+config.DefaultSource+")")
@@ -140,6 +143,7 @@ func (o options) publish(ctx context.Context, env func(string) string, stdout, s
 		Facts:   ownimage.Facts{BaseName: base.name(), Source: cmp.Or(o.source, env("FACTORY_IMAGE_SOURCE"), config.DefaultSource), Revision: o.revision},
 		Image:   c.Image,
 		Config:  o.config,
+		Bare:    o.bare,
 		Compile: func(ctx context.Context, system config.System, to string) error {
 			fmt.Fprintln(stderr, "ownimage: compiling for", system)
 			return ownimage.Compile(ctx, ".", system, to)

@@ -32,6 +32,10 @@ func Compile(ctx context.Context, source string, system config.System, to string
 	return nil
 }
 
+// runnerFiles are for jobs in a container: runners of Gitea and Forgejo keep it
+// alive with sleep.
+var runnerFiles = []layers.File{{Path: "/bin/sleep", Target: "/nix/profile/bin/sleep"}}
+
 // files are the entries of the layer. Of the image folder those are taken that
 // count in the recipe, so that the image makes the same images as the folder.
 func (c Content) files(program string) ([]layers.File, error) {
@@ -48,8 +52,6 @@ func (c Content) files(program string) ([]layers.File, error) {
 		// A volume belongs here. Without one any user can run the factory all
 		// the same.
 		{Path: StateDir, Dir: true, Mode: 0o1777},
-		// Runners of Gitea and Forgejo keep a job's container alive with it.
-		{Path: "/bin/sleep", Target: "/nix/profile/bin/sleep"},
 	}
 	more, err := c.imageFolder()
 	return append(files, more...), err

@@ -43,6 +43,10 @@ type Content struct {
 	Image    string                   // image folder
 	Config   string                   // channels.yaml
 	Scratch  string                   // folder for the layers, which has to outlive the image
+
+	// Bare leaves out the base but for its certificates: what is left is all that the
+	// factory needs. There is no shell, no Nix and nothing that a configuration may call.
+	Bare bool
 }
 
 // Index makes the image for all systems of the base.
@@ -60,6 +64,10 @@ func Index(base v1.ImageIndex, content Content, facts Facts) (v1.ImageIndex, err
 		return nil, err
 	}
 	labels := facts.labels(digest, manifest.Annotations[image.CreatedLabel])
+	if content.Bare {
+		delete(labels, "org.opencontainers.image.base.name")
+		delete(labels, "org.opencontainers.image.base.digest")
+	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for i, desc := range manifest.Manifests {
 		img, err := base.Image(desc.Digest)
@@ -116,19 +124,26 @@ func (f Facts) labels(base v1.Hash, created string) map[string]string {
 // assemble puts the layer on the image of one system. The base's own layers are
 // passed on as they are, so that a registry which has them can mount them.
 func assemble(base v1.Image, system config.System, content Content, labels map[string]string) (v1.Image, error) {
-	top, err := layer(system, content)
-	if err != nil {
-		return nil, err
-	}
 	opened, err := image.Open(base)
 	if err != nil {
 		return nil, err
 	}
-	adds, err := addenda(opened)
+	conf := opened.Config.DeepCopy()
+	var adds []mutate.Addendum
+	more := runnerFiles
+	if content.Bare {
+		conf.Config = v1.Config{Env: bareEnv}
+		more, err = bareFiles(opened)
+	} else {
+		adds, err = addenda(opened)
+	}
 	if err != nil {
 		return nil, err
 	}
-	conf := opened.Config.DeepCopy()
+	top, err := layer(system, content, more)
+	if err != nil {
+		return nil, err
+	}
 	conf.RootFS.DiffIDs, conf.History = nil, nil
 	conf.Config.Entrypoint = []string{ProgramPath}
 	conf.Config.Cmd = []string{"run"}
@@ -191,7 +206,7 @@ func withEnv(env []string, settings ...string) []string {
 }
 
 // layer packs what the image has beyond the base.
-func layer(system config.System, content Content) (*layers.Layer, error) {
+func layer(system config.System, content Content, more []layers.File) (*layers.Layer, error) {
 	program := content.Programs[system]
 	if program == "" {
 		return nil, errors.New("no program for this system")
@@ -200,5 +215,5 @@ func layer(system config.System, content Content) (*layers.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return layers.Packer{Dir: content.Scratch, Encoding: layers.Gzip}.Files(files, "factory, image folder, configuration")
+	return layers.Packer{Dir: content.Scratch, Encoding: layers.Gzip}.Files(append(files, more...), "factory, image folder, configuration")
 }

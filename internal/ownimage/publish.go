@@ -20,6 +20,7 @@ type Options struct {
 	Facts   Facts
 	Image   string // image folder
 	Config  string // channels.yaml
+	Bare    bool   // see Content
 
 	// Compile compiles the factory for a system into a file.
 	Compile func(ctx context.Context, system config.System, to string) error
@@ -64,7 +65,7 @@ func Publish(ctx context.Context, o Options) ([]Published, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(scratch)
-	content := Content{Image: o.Image, Config: o.Config, Scratch: scratch}
+	content := Content{Image: o.Image, Config: o.Config, Scratch: scratch, Bare: o.Bare}
 	if content.Programs, err = compileAll(ctx, systems, o.Compile, scratch); err != nil {
 		return nil, err
 	}
