@@ -103,7 +103,7 @@ func escape(s string, property bool) string {
 // summarise writes the results as a Markdown table.
 func summarise(w io.Writer, results []cycle.Result) error {
 	var b strings.Builder
-	b.WriteString("| channel | revision | what changed | image | digest | bytes moved | time |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| channel | name | revision | what changed | image | digest | bytes moved | time |\n|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
 		what := string(r.Reason)
 		if r.Err != nil {
@@ -120,7 +120,7 @@ func summarise(w io.Writer, results []cycle.Result) error {
 			images = append(images, "`"+p.Image+"`")
 			digest = []string{"`" + p.Digest.String() + "`"}
 		}
-		cells := []string{r.Channel, "`" + dash(short(r.Rev)) + "`", what, strings.Join(images, "<br>"), strings.Join(digest, ""), moved, took}
+		cells := []string{r.Channel, r.ImageName, "`" + dash(short(r.Rev)) + "`", what, strings.Join(images, "<br>"), strings.Join(digest, ""), moved, took}
 		for i, c := range cells {
 			cells[i] = strings.NewReplacer("|", "\\|", "\n", " ").Replace(c)
 		}

@@ -8,30 +8,33 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/cycle"
 )
 
 type buildOptions struct {
 	channel, rev, system, part string
+	images                     []string
 	output
 }
 
 func (a *app) buildCommand() *cobra.Command {
 	var o buildOptions
 	cmd := &cobra.Command{
-		Use:   "build --channel CHANNEL --system SYSTEM [--rev REV]",
-		Short: "Build one system's image and push it by digest, for publish-index to join",
-		Long: `Builds the image of one system and pushes it to every destination under its digest,
-without a tag. factory publish-index joins the images of all systems and sets the
-tags. In this way separate machines can build the systems of one image; one machine
-that builds them all with factory run --once gets the same digest. The binary caches
-of the configuration are filled at this point.
+		Use:   "build --channel CHANNEL --system SYSTEM [--image NAME] [--rev REV]",
+		Short: "Build one system's images and push them by digest, for publish-index to join",
+		Long: `Builds the images of one system, all that are made of the channel or those that
+--image names, and pushes them to every destination under their digests, without a
+tag. factory publish-index joins the images of all systems and sets the tags. In this
+way separate machines can build the systems of one image; one machine that builds them
+all with factory run --once gets the same digest. The binary caches of the
+configuration are filled at this point. An image that fails does not stop the others.
 
-With --part it leaves a part in that folder: a small file, named after channel, commit
-and system, by which publish-index knows the image. Collect those of all machines in
-one folder.
+With --part it leaves parts in that folder: small files, named after channel, image,
+commit and system, by which publish-index knows the images. Collect those of all
+machines in one folder.
 
-JSON, and what a part holds: {channel, rev, system, recipe, digest}; the digest is
-empty for an optional system that upstream does not have.`,
+JSON: a list of what the parts hold, [{channel, imageName, rev, system, recipe, digest,
+nix}]; the digest is empty for an optional system that upstream does not have.`,
 		Example: `  factory build --channel nixos-26.05 --system x86_64-linux --part parts
   factory build --channel nixos-26.05 --system aarch64-linux --part parts
   factory publish-index --parts parts`,
@@ -40,8 +43,9 @@ empty for an optional system that upstream does not have.`,
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "channel of the configuration (required)")
 	cmd.Flags().StringVar(&o.system, "system", "", "system of the channel, such as x86_64-linux (required)")
+	cmd.Flags().StringSliceVar(&o.images, "image", nil, "name of an image of the channel; several with commas; default: all")
 	cmd.Flags().StringVar(&o.rev, "rev", "", "commit, 7 to 40 hex digits; default: the channel's head")
-	cmd.Flags().StringVar(&o.part, "part", "", "folder to leave the part in")
+	cmd.Flags().StringVar(&o.part, "part", "", "folder to leave parts in")
 	o.addFlag(cmd)
 	return cmd
 }
@@ -67,6 +71,9 @@ func (a *app) build(ctx context.Context, o buildOptions) error {
 		if err == nil {
 			system, err = findSystem(c, ch, o.system)
 		}
+		if err == nil {
+			err = known(c, o.channel, o.images...)
+		}
 		return err
 	})
 	if err != nil {
@@ -74,19 +81,44 @@ func (a *app) build(ctx context.Context, o buildOptions) error {
 	}
 	defer f.Store.Close()
 	a.doing = "building " + job(o.channel, o.rev) + " for " + o.system
-	part, err := f.BuildPart(ctx, o.channel, o.rev, system)
+	parts, err := f.BuildParts(ctx, o.channel, o.rev, system, o.images...)
 	if err != nil {
 		return asUsage(jobError{job(o.channel, o.rev), err})
 	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	a.close()
-	if o.part != "" {
-		if err := writePart(o.part, part); err != nil {
-			return fmt.Errorf("part: %w", err)
+	return a.handOut(o, parts)
+}
+
+// handOut prints the parts that were built, leaves them where they are wanted, and
+// reports those that were not built.
+func (a *app) handOut(o buildOptions, parts []cycle.Part) error {
+	built := []cycle.Part{}
+	var failures []error
+	for _, part := range parts {
+		if part.Err != nil {
+			failures = append(failures, jobError{job(a.of(part.Channel, part.ImageName), part.Rev.String()), part.Err})
+			continue
 		}
+		if o.part != "" {
+			if err := writePart(o.part, part); err != nil {
+				return fmt.Errorf("part: %w", err)
+			}
+		}
+		built = append(built, part)
 	}
 	if o.format == "json" {
-		return writeJSON(a.stdout, part)
+		if err := writeJSON(a.stdout, built); err != nil {
+			return err
+		}
+		return a.reported(failures)
 	}
-	_, err = fmt.Fprintln(a.stdout, part.Digest)
-	return err
+	for _, part := range built {
+		if _, err := fmt.Fprintln(a.stdout, part.Digest); err != nil {
+			return err
+		}
+	}
+	return a.reported(failures)
 }

@@ -12,10 +12,10 @@ import (
 const nothingElse = cobra.ShellCompDirectiveNoFileComp
 
 // completeFlags has the shell offer values for the flags of a command that
-// channel, system and rev are among.
+// channel, image, system and rev are among.
 func (a *app) completeFlags(cmd *cobra.Command) {
 	for flag, offer := range map[string]cobra.CompletionFunc{
-		"channel": a.completeChannels, "system": a.completeSystems, "rev": a.completeRevs,
+		"channel": a.completeChannels, "image": a.completeImages, "system": a.completeSystems, "rev": a.completeRevs,
 	} {
 		if cmd.Flags().Lookup(flag) != nil {
 			cmd.RegisterFlagCompletionFunc(flag, offer)
@@ -30,6 +30,23 @@ func (a *app) completeChannels(*cobra.Command, []string, string) ([]string, cobr
 		return nil, nothingElse
 	}
 	return channelNames(c), nothingElse
+}
+
+// completeImages offers the images of the channel that was named, or else those of
+// all channels.
+func (a *app) completeImages(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, err := a.config(true)
+	if err != nil {
+		return nil, nothingElse
+	}
+	channel, _ := cmd.Flags().GetString("channel")
+	var names []string
+	for _, i := range c.Images {
+		if channel == "" || i.IsOf(channel) {
+			names = append(names, i.Name())
+		}
+	}
+	return names, nothingElse
 }
 
 // completeSystems offers the systems of the channel that was named, or else those

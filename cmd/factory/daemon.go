@@ -96,12 +96,14 @@ func (s *service) options(c config.Config) (daemon.Options, error) {
 		return daemon.Options{}, err
 	}
 	o := daemon.Options{Schedule: schedule, Location: location, Jitter: c.Jitter, Grace: c.Grace, Limit: c.Limit, Cycle: s.cycle}
-	var names []string
+	var images []metrics.Image
 	for _, ch := range c.Channels {
-		names = append(names, ch.Name)
+		for _, i := range c.ImagesOf(ch) {
+			images = append(images, metrics.Image{Channel: ch.Name, Name: i.Name()})
+		}
 	}
 	s.factory.LogFailures = true
-	s.metrics.Channels(names)
+	s.metrics.Images(images)
 	s.health.Bounds(o.Freshness(time.Now()), o.Limit)
 	return o, nil
 }
@@ -140,7 +142,7 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 	result := metrics.Done
 	inARow := failuresInARow(results)
 	for _, r := range results {
-		r.Failed = inARow[r.Channel]
+		r.Failed = inARow[imageOf(r)]
 		s.measure(ctx, r)
 		if r.Err != nil {
 			result = metrics.Failed
@@ -175,12 +177,16 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 	return s.nextTry(start)
 }
 
-// failuresInARow returns the longest row of failures of each channel: one commit
-// of it may fail beside another.
-func failuresInARow(results []cycle.Result) map[string]int {
-	longest := make(map[string]int)
+func imageOf(r cycle.Result) metrics.Image {
+	return metrics.Image{Channel: r.Channel, Name: r.ImageName}
+}
+
+// failuresInARow returns the longest row of failures of each image: one commit
+// may fail beside another.
+func failuresInARow(results []cycle.Result) map[metrics.Image]int {
+	longest := make(map[metrics.Image]int)
 	for _, r := range results {
-		longest[r.Channel] = max(longest[r.Channel], r.Failed)
+		longest[imageOf(r)] = max(longest[imageOf(r)], r.Failed)
 	}
 	return longest
 }
@@ -242,13 +248,13 @@ func (s *service) measure(ctx context.Context, r cycle.Result) {
 		built = metrics.Abandoned
 	case r.Err != nil:
 		built = metrics.Failed
-		m.Failed(r.Channel, r.Failed)
+		m.Failed(imageOf(r), r.Failed)
 	case r.Reason == plan.NewCommit || r.Reason == plan.Backfill:
-		m.Published(r.Channel, r.Rev, time.Now())
+		m.Published(imageOf(r), r.Rev, time.Now())
 	case !r.Rev.IsZero() && r.Reason != plan.Waiting && r.Reason != plan.Frozen && r.Reason != plan.Gone:
-		m.UpToDate(r.Channel, r.Rev)
+		m.UpToDate(imageOf(r), r.Rev)
 	}
 	if r.Action != plan.None {
-		m.Built(r.Channel, built, r.Stats.Took, r.Stats.Layers, r.Stats.ReusedLayers)
+		m.Built(imageOf(r), built, r.Stats.Took, r.Stats.Layers, r.Stats.ReusedLayers)
 	}
 }

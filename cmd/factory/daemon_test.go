@@ -190,7 +190,7 @@ func writeConfiguration(t *testing.T, upstream *standin.Server, more string) str
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "channels.yaml")
-	text := fmt.Sprintf("upstream: { api: %q, archive: %q }\nsubstituters: [ { url: %q, keys: [ %q ] } ]\nimage: %q\nsystems: [ aarch64-linux ]\n%s",
+	text := fmt.Sprintf("upstream: { api: %q, archive: %q }\nsubstituters: [ { url: %q, keys: [ %q ] } ]\nimages: [ { folder: %q } ]\nsystems: [ aarch64-linux ]\n%s",
 		upstream.API(), upstream.Archive(), upstream.Cache(), upstream.PublicKey(), image, more)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)

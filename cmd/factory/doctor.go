@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,9 +82,12 @@ func (a *app) doctor(ctx context.Context, o doctorOptions) error {
 func (a *app) examine(ctx context.Context, c config.Config) []finding {
 	findings := []finding{
 		{Check: "configuration", OK: true, Detail: fmt.Sprintf("%s: %s, %s", a.configPath(), plural(len(c.Channels), "channel"), plural(len(c.Publish), "destination"))},
-		examineImage(c), examineState(c), examineDir(c),
 	}
-	findings = slices.Insert(findings, 2, examineNix(ctx, c)...)
+	for _, i := range c.Images {
+		findings = append(findings, examineImage(i))
+	}
+	findings = append(findings, examineNix(ctx, c)...)
+	findings = append(findings, examineState(c), examineDir(c))
 	findings = append(findings, a.examineUpstream(ctx, c)...)
 	for _, sub := range c.Substituters {
 		findings = append(findings, a.examineCache(ctx, sub))
@@ -107,9 +109,9 @@ func judge(check, detail string, err error, advice string) finding {
 	return finding{Check: check, OK: true, Detail: detail}
 }
 
-func examineImage(c config.Config) finding {
-	id, err := recipe.Identify(c.Image, recipe.Settings{})
-	return judge("image folder", c.Image+" "+brief(string(id)), err, "image: in the configuration names a folder with an image.nix: images/README.md shows how to write one")
+func examineImage(i config.Image) finding {
+	id, err := recipe.Identify(i.Folder, recipe.Settings{})
+	return judge("image folder", i.Folder+" "+brief(string(id)), err, "images: in the configuration names a folder with an image.nix: images/README.md shows how to write one")
 }
 
 func (a *app) examineUpstream(ctx context.Context, c config.Config) []finding {

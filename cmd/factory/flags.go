@@ -50,6 +50,48 @@ func findChannel(c config.Config, name string) (config.Channel, error) {
 	return config.Channel{}, usageError{fmt.Errorf("no channel %q in the configuration: %s", name, unlike(name, channelNames(c)))}
 }
 
+// findImage returns the image of a channel that a flag names; the first one, if it
+// names none.
+func findImage(c config.Config, ch config.Channel, name string) (config.Image, error) {
+	images := c.ImagesOf(ch)
+	var names []string
+	for _, i := range images {
+		if name == "" || i.Name() == name {
+			return i, nil
+		}
+		names = append(names, i.Name())
+	}
+	if name == "" {
+		return config.Image{}, usageError{fmt.Errorf("no image is made of %s", ch.Name)}
+	}
+	return config.Image{}, usageError{fmt.Errorf("%s has no image %q: %s", ch.Name, name, unlike(name, names))}
+}
+
+// known checks names that flags have: of a channel, and of images that are made of
+// it, or of any if no channel is named.
+func known(c config.Config, channel string, images ...string) error {
+	all := c.Channels
+	if channel != "" {
+		ch, err := findChannel(c, channel)
+		if err != nil {
+			return err
+		}
+		all = []config.Channel{ch}
+	}
+	for _, name := range images {
+		var err error
+		for _, ch := range all {
+			if _, err = findImage(c, ch, name); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // findSystem returns the system of a channel that a flag names.
 func findSystem(c config.Config, ch config.Channel, name string) (config.System, error) {
 	var names []string

@@ -9,8 +9,8 @@ import (
 )
 
 type historyOptions struct {
-	channel string
-	limit   int
+	channel, image string
+	limit          int
 	output
 }
 
@@ -22,7 +22,7 @@ func (a *app) historyCommand() *cobra.Command {
 		Long: `Shows the events that the state file remembers: publications and failures, newest
 first. The last 10,000 are kept.
 
-JSON: [{time, channel, rev, image, digest, action, reason, error}]; fields that an
+JSON: [{time, channel, imageName, rev, image, digest, action, reason, error}]; fields that an
 event does not have are left out.`,
 		Example: `  factory history --channel nixos-26.05 --limit 5
   factory history --output json | jq -r '.[] | select(.error) | "\(.time) \(.channel) \(.error)"'`,
@@ -30,6 +30,7 @@ event does not have are left out.`,
 		RunE: func(*cobra.Command, []string) error { return a.history(o) },
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "only this channel")
+	cmd.Flags().StringVar(&o.image, "image", "", "only this image")
 	cmd.Flags().IntVar(&o.limit, "limit", 50, "show at most this many events; 0 for all")
 	o.addFlag(cmd)
 	return cmd
@@ -51,25 +52,25 @@ func (a *app) history(o historyOptions) error {
 		return err
 	}
 	defer store.Close()
-	events, err := store.History(o.channel, o.limit)
+	events, err := store.History(record.Subject{Channel: o.channel, ImageName: o.image}, o.limit)
 	if err != nil {
 		return err
 	}
-	if o.channel != "" && len(events) == 0 { // those that were followed once have some
-		if _, err := findChannel(c, o.channel); err != nil {
+	if len(events) == 0 { // those that were followed once have some
+		if err := known(c, o.channel, o.image); err != nil {
 			return err
 		}
 	}
 	if o.format == "json" {
 		return writeJSON(a.stdout, append([]record.Event{}, events...))
 	}
-	rows := [][]string{{"WHEN", "CHANNEL", "REVISION", "EVENT", "IMAGE"}}
+	rows := [][]string{{"WHEN", "CHANNEL", "NAME", "REVISION", "EVENT", "IMAGE"}}
 	for _, e := range events {
 		what := e.Action + " (" + e.Reason + ")"
 		if e.Error != "" {
 			what = "failed: " + e.Error
 		}
-		rows = append(rows, []string{since(e.Time), e.Channel, dash(short(e.Rev)), what, e.Image})
+		rows = append(rows, []string{since(e.Time), e.Channel, dash(e.ImageName), dash(short(e.Rev)), what, e.Image})
 	}
-	return a.table(rows)
+	return a.table(a.named(rows, 2))
 }

@@ -19,7 +19,10 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
-type inspectOptions struct{ output }
+type inspectOptions struct {
+	image string
+	output
+}
 
 // inspection is the JSON form of the result.
 type inspection struct {
@@ -91,6 +94,7 @@ no channel, commit and hashes.`,
 
 		RunE: func(cmd *cobra.Command, args []string) error { return a.inspect(cmd.Context(), args[0], o) },
 	}
+	cmd.Flags().StringVar(&o.image, "image", "", "with CHANNEL: name of the image; default: the first one of the channel")
 	o.addFlag(cmd)
 	return cmd
 }
@@ -99,7 +103,7 @@ func (a *app) inspect(ctx context.Context, ref string, o inspectOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	named, err := a.locate(ctx, ref)
+	named, err := a.locate(ctx, ref, o.image)
 	if err != nil {
 		return err
 	}

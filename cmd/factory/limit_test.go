@@ -28,7 +28,7 @@ func stuck(t *testing.T) string {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "channels.yaml")
-	text := fmt.Sprintf("upstream: { api: %q }\nimage: %q\nlimit: 1s\nschedule: '@every 1h'\nchannels: [ { name: nixos-26.05 } ]\n", api.URL, image)
+	text := fmt.Sprintf("upstream: { api: %q }\nimages: [ { folder: %q } ]\nlimit: 1s\nschedule: '@every 1h'\nchannels: [ { name: nixos-26.05 } ]\n", api.URL, image)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -97,12 +97,14 @@ func (h *forPeople) Handle(_ context.Context, r slog.Record) error {
 	case r.Level >= slog.LevelWarn:
 		message = paint(h.colour, yellow, "warning: "+message)
 	}
-	var channel, rev, details, problem string
+	var channel, image, rev, details, problem string
 	for _, attr := range attrs {
 		text := printable(attr)
 		switch attr.Key {
 		case "channel":
 			channel = text
+		case "imageName":
+			image = text
 		case "error":
 			problem = ": " + text
 		case "reason":
@@ -120,7 +122,7 @@ func (h *forPeople) Handle(_ context.Context, r slog.Record) error {
 		}
 	}
 	if channel != "" {
-		b.WriteString(paint(h.colour, bold, job(channel, rev)) + " ")
+		b.WriteString(paint(h.colour, bold, job(subject(channel, image), rev)) + " ")
 	} else if rev != "" {
 		details = " " + rev + details
 	}

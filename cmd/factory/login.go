@@ -93,7 +93,7 @@ func newAccount(to, user, password string) (account, error) {
 	if dest.Layout != "" {
 		return account{}, fmt.Errorf("bad destination %q: a folder has no logins", to)
 	}
-	repo, err := dest.Below("x")
+	repo, err := dest.Remote("x")
 	if err != nil {
 		return account{}, err
 	}

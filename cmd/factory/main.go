@@ -97,6 +97,8 @@ type app struct {
 	quiet      bool
 	verbose    bool
 
+	several bool // the configuration has more images than one
+
 	progress *bars  // once something long began on a terminal
 	doing    string // for whoever interrupts it: "building …"
 	moved    cycle.Moved

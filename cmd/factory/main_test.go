@@ -48,7 +48,7 @@ var prepare = sync.OnceValues(func() (*standin.Fixture, error) {
 //	                          into the variable, and a token into TOKEN
 //	cached NAME               tells whether the cache has such an object
 //
-// and in the environment REV_<CHANGE>, TREE_<CHANGE>, UPSTREAM, PORT and PROGRAM,
+// and in the environment REV_<CHANGE>, TREE_<CHANGE>, UPSTREAM, IMAGES, PORT and PROGRAM,
 // the folder with nothing but the program.
 func TestScripts(t *testing.T) {
 	f, err := prepare()
@@ -84,7 +84,7 @@ const configuration = `upstream: { repository: NixOS/nixpkgs, api: %[1]s, archiv
 substituters:
   - url: %[3]s
     keys: [ "%[4]s" ]
-image: %[5]q
+images: [ { folder: %[5]q } ]
 systems: [ aarch64-linux ]
 channels:
   - name: nixos-26.05
@@ -126,6 +126,7 @@ func setUp(env *testscript.Env, f *standin.Fixture) error {
 	env.Setenv("DOCKER_CONFIG", filepath.Join(home, ".docker"))
 	env.Setenv("PROGRAM", filepath.Dir(program))
 	env.Setenv("UPSTREAM", upstream.URL())
+	env.Setenv("IMAGES", filepath.Dir(image))
 	env.Setenv("ARCHIVE_RELEASE_DOC", f.ArchiveFile(f.Commit("release-doc").Rev))
 	env.Setenv("PORT", port)
 	env.Setenv("FACTORY_NIX", "path")         // the one that the miniature nixpkgs names takes time to fetch

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
@@ -14,8 +15,9 @@ import (
 // maxMatrix is how many jobs GitHub makes of a matrix.
 const maxMatrix = 256
 
-// matrix is the matrix of a GitHub Actions job: an entry for each image of one
-// system that is due.
+// matrix is the matrix of a GitHub Actions job: an entry for each commit and system
+// of which images are due. One job makes all of them, for they share the source, the
+// evaluator and most layers.
 type matrix struct {
 	Include []matrixEntry `json:"include"`
 }
@@ -24,19 +26,31 @@ type matrixEntry struct {
 	Channel string        `json:"channel"`
 	Rev     git.Rev       `json:"rev"`
 	System  config.System `json:"system"`
+	Images  string        `json:"images"` // names, with commas between them
 }
+
+func (e matrixEntry) names() []string { return strings.Split(e.Images, ",") }
 
 func matrixOf(jobs []plan.Job) matrix {
 	m := matrix{Include: []matrixEntry{}}
+	due := make(map[matrixEntry]int) // where the entry is, by what it is without images
 	for _, j := range jobs {
 		if j.Action == plan.None {
 			continue
 		}
-		if len(m.Include)+len(j.Systems) > maxMatrix {
-			break // the rest is due next time, too
-		}
 		for _, system := range j.Systems {
-			m.Include = append(m.Include, matrixEntry{j.Channel, j.Rev, system})
+			e := matrixEntry{Channel: j.Channel, Rev: j.Rev, System: system}
+			at, ok := due[e]
+			switch {
+			case ok:
+				m.Include[at].Images += "," + j.ImageName
+			case len(m.Include)+len(j.Systems) > maxMatrix && system == j.Systems[0]:
+				return m // the rest is due next time, too
+			default:
+				due[e] = len(m.Include)
+				e.Images = j.ImageName
+				m.Include = append(m.Include, e)
+			}
 		}
 	}
 	return m
@@ -75,8 +89,8 @@ func parseMatrix(text string) (matrix, error) {
 		return matrix{}, fmt.Errorf("%d entries, more than %d", len(m.Include), maxMatrix)
 	}
 	for i, e := range m.Include {
-		if e.Channel == "" || e.Rev.IsZero() || e.System == (config.System{}) {
-			return matrix{}, fmt.Errorf("include[%d]: want channel, rev and system", i)
+		if e.Channel == "" || e.Rev.IsZero() || e.System == (config.System{}) || e.Images == "" {
+			return matrix{}, fmt.Errorf("include[%d]: want channel, rev, system and images", i)
 		}
 	}
 	return m, nil

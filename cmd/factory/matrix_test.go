@@ -10,6 +10,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
@@ -20,7 +21,7 @@ const someRev = "0123456789abcdef0123456789abcdef01234567"
 func TestMatrixIsBounded(t *testing.T) {
 	jobs := make([]plan.Job, 200)
 	for i := range jobs {
-		jobs[i] = plan.Job{Channel: fmt.Sprint("c", i), Action: plan.Build, Systems: make([]config.System, 3)}
+		jobs[i] = plan.Job{Channel: fmt.Sprint("c", i), ImageName: "base", Action: plan.Build, Systems: []config.System{{Nix: "a"}, {Nix: "b"}, {Nix: "c"}}}
 	}
 	m := matrixOf(jobs)
 	if got, want := len(m.Include), 255; got != want {
@@ -28,13 +29,37 @@ func TestMatrixIsBounded(t *testing.T) {
 	}
 }
 
+// One job makes all images of a commit and a system that are due.
+func TestMatrixSharesJobs(t *testing.T) {
+	var jobs []plan.Job
+	for _, j := range []plan.Job{
+		{ImageName: "base", Action: plan.Build}, {ImageName: "slim", Action: plan.None}, {ImageName: "attic-server", Action: plan.Rebuild},
+	} {
+		j.Channel, j.Systems = "c", []config.System{{Nix: "a"}, {Nix: "b"}}
+		jobs = append(jobs, j)
+	}
+	want := []matrixEntry{
+		{Channel: "c", System: config.System{Nix: "a"}, Images: "base,attic-server"},
+		{Channel: "c", System: config.System{Nix: "b"}, Images: "base,attic-server"},
+	}
+	if diff := cmp.Diff(want, matrixOf(jobs).Include, cmp.AllowUnexported(git.Rev{})); diff != "" {
+		t.Errorf("the matrix (-want +got):\n%s", diff)
+	}
+	commits := addDue([][]cycle.Part{{{Channel: "c", ImageName: "base"}}}, matrixOf(jobs))
+	if len(commits) != 2 || commits[1][0].ImageName != "attic-server" {
+		t.Errorf("due are %+v, want attic-server beside base", commits)
+	}
+}
+
 func TestParseMatrix(t *testing.T) {
-	entry := `{"channel":"c","rev":"` + someRev + `","system":"x86_64-linux"}`
+	entry := `{"channel":"c","rev":"` + someRev + `","system":"x86_64-linux","images":"base"}`
+	without := `{"channel":"c","rev":"` + someRev + `","system":"x86_64-linux"}`
 	for name, test := range map[string]struct{ text, want string }{
 		"not JSON":         {`matrix`, "invalid character"},
 		"no matrix":        {`{}`, "no include"},
 		"a part":           {entry, "no include"},
 		"no system":        {`{"include":[` + entry + `,{"channel":"c","rev":"` + someRev + `"}]}`, "include[1]"},
+		"no image":         {`{"include":[` + without + `]}`, "include[0]"},
 		"no commit":        {`{"include":[{"channel":"c","rev":"main","system":"x86_64-linux"}]}`, "is not a revision"},
 		"too many entries": {`{"include":[` + strings.Repeat(entry+",", 256) + entry + `]}`, "257 entries, more than 256"},
 		"too long":         {`{"include":[]}` + strings.Repeat(" ", 1<<20), "larger than 1048576 bytes"},
@@ -50,7 +75,7 @@ func TestParseMatrix(t *testing.T) {
 // What is read is what was written.
 func FuzzParseMatrix(f *testing.F) {
 	f.Add(`{"include":[]}`)
-	f.Add(`{"include":[{"channel":"c","rev":"` + someRev + `","system":"x86_64-linux"}]}`)
+	f.Add(`{"include":[{"channel":"c","rev":"` + someRev + `","system":"x86_64-linux","images":"base,slim"}]}`)
 	f.Add(`{"include":null}`)
 	f.Add(`[{"include":{}}]`)
 	f.Fuzz(func(t *testing.T, text string) {
@@ -70,7 +95,7 @@ func FuzzParseMatrix(f *testing.F) {
 }
 
 func FuzzParsePart(f *testing.F) {
-	f.Add([]byte(`{"channel":"c","rev":"` + someRev + `","system":"x86_64-linux","recipe":"","digest":"d","nix":"2.18"}`))
+	f.Add([]byte(`{"channel":"c","imageName":"base","rev":"` + someRev + `","system":"x86_64-linux","recipe":"","digest":"d","nix":"2.18"}`))
 	f.Add([]byte(`{"channel":"c","rev":"HEAD","system":"x86_64-linux"}`))
 	f.Add([]byte(`{"channel":["c"]}`))
 	f.Add([]byte(`{`))

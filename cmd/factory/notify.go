@@ -44,7 +44,7 @@ func tell(ctx context.Context, f *cycle.Factory, hooks *notify.Webhooks, results
 		if r.Err != nil && interrupted(ctx, r.Failed) {
 			continue
 		}
-		e := notify.Event{Event: notify.Published, Channel: r.Channel, Rev: r.Rev.String(), Reason: string(r.Reason), Images: []notify.Image{}, Time: time.Now().UTC()}
+		e := notify.Event{Event: notify.Published, Channel: r.Channel, ImageName: r.ImageName, Rev: r.Rev.String(), Reason: string(r.Reason), Images: []notify.Image{}, Time: time.Now().UTC()}
 		for _, p := range r.Published {
 			e.Images = append(e.Images, notify.Image{Image: p.Image, Digest: p.Digest.String()})
 		}

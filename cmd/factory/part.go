@@ -23,14 +23,14 @@ func writePart(dir string, part cycle.Part) error {
 	if err != nil {
 		return err
 	}
-	name := part.Channel + "-" + part.Rev.String() + "-" + part.System.String() + ".json"
+	name := part.Channel + "-" + part.ImageName + "-" + part.Rev.String() + "-" + part.System.String() + ".json"
 	return os.WriteFile(filepath.Join(dir, name), append(data, '\n'), 0o644)
 }
 
 // maxPart bounds the file of a part, which has a few hundred bytes.
 const maxPart = 1 << 20
 
-// readParts reads the parts in a folder and groups them by commit, in the order
+// readParts reads the parts in a folder and groups them by commit and image, in the order
 // of their names. A folder that is not there has none: nobody makes it where
 // every build has failed.
 func readParts(dir string) ([][]cycle.Part, error) {
@@ -64,22 +64,22 @@ func parsePart(data []byte) (cycle.Part, error) {
 	if err := json.Unmarshal(data, &part); err != nil {
 		return cycle.Part{}, fmt.Errorf("not a part that factory build has left: %w", err)
 	}
-	if part.Channel == "" || part.Rev.IsZero() || part.System == (config.System{}) {
-		return cycle.Part{}, errors.New("not a part that factory build has left: it has no channel, rev or system")
+	if part.Channel == "" || part.ImageName == "" || part.Rev.IsZero() || part.System == (config.System{}) {
+		return cycle.Part{}, errors.New("not a part that factory build has left: it has no channel, imageName, rev or system")
 	}
 	return part, nil
 }
 
-// addPart adds a part to those of its commit.
+// addPart adds a part to those of its commit and image.
 func addPart(commits [][]cycle.Part, part cycle.Part) ([][]cycle.Part, error) {
 	i := slices.IndexFunc(commits, func(c []cycle.Part) bool {
-		return c[0].Channel == part.Channel && c[0].Rev == part.Rev
+		return c[0].Channel == part.Channel && c[0].ImageName == part.ImageName && c[0].Rev == part.Rev
 	})
 	if i < 0 {
 		return append(commits, []cycle.Part{part}), nil
 	}
 	if slices.ContainsFunc(commits[i], func(p cycle.Part) bool { return p.System == part.System }) {
-		return nil, fmt.Errorf("a second part of %s for %s", job(part.Channel, part.Rev.String()), part.System)
+		return nil, fmt.Errorf("a second part of %s for %s", job(subject(part.Channel, part.ImageName), part.Rev.String()), part.System)
 	}
 	commits[i] = append(commits[i], part)
 	return commits, nil

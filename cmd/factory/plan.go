@@ -26,21 +26,23 @@ func (a *app) planCommand() *cobra.Command {
 and shows what factory run --once would do. Builds nothing, publishes nothing,
 needs no Nix.
 
-TAGS are those that it would set or move: the commit's, and those of the channel
-that follow its head. Of an image that is up to date they are the ones that do not
+TAGS are those that it would set or move: the commit's, and those that follow the
+channel's head. An image without nixpkgs has no tag of a commit; whether a new commit
+changes it, its evaluation tells, so it is due until then. Of an image that is up to date they are the ones that do not
 point to it.
 
 Reasons: up to date, new commit, recipe changed, missing in registry, incomplete in
 registry (something below the tag is gone), system available (an optional one that
 was lacking), backfill, frozen, and frozen because the branch is gone upstream.
 
-JSON: [{channel, rev, action, reason, systems, images, tags, error}], action one of
-none, build, rebuild; error only where there is one.
+JSON: [{channel, imageName, rev, action, reason, systems, images, tags, error}],
+action one of none, build, rebuild; error only where there is one. imageName is empty
+for what concerns every image of the channel.
 
 github, for a step of GitHub Actions: text, and two outputs of the step. matrix is
-{"include": [{channel, rev, system}]}, with an entry for each system of each image
-that is due: the matrix of a job that runs factory build. due is true if there is an
-entry, else false. A channel that cannot be asked about is left out of the matrix and
+{"include": [{channel, rev, system, images}]}, with an entry for each system of each
+commit of which images are due, their names with commas between them: the matrix of a
+job that runs factory build. due is true if there is an entry, else false. A channel that cannot be asked about is left out of the matrix and
 makes the step fail; the outputs are there all the same.`,
 		Example: `  factory plan
   factory plan --output json | jq -r '.[] | select(.action != "none") | .channel'`,
@@ -84,27 +86,27 @@ func (a *app) plan(ctx context.Context, o planOptions) error {
 	var failures []error
 	for _, j := range jobs {
 		if j.Err != nil {
-			failures = append(failures, jobError{job(j.Channel, j.Rev.String()), j.Err})
+			failures = append(failures, jobError{job(a.of(j.Channel, j.ImageName), j.Rev.String()), j.Err})
 		}
 	}
 	return a.reported(failures)
 }
 
 func (a *app) planTable(jobs []plan.Job) error {
-	rows := [][]string{{"CHANNEL", "REVISION", "ACTION", "REASON", "SYSTEMS", "TAGS", "IMAGES"}}
+	rows := [][]string{{"CHANNEL", "NAME", "REVISION", "ACTION", "REASON", "SYSTEMS", "TAGS", "IMAGES"}}
 	for _, j := range jobs {
 		reason := string(j.Reason)
 		if j.Err != nil {
 			reason = "failed"
 		}
-		rows = append(rows, []string{j.Channel, short(j.Rev), string(j.Action), reason, systemNames(j.Systems), dash(strings.Join(j.Tags, " ")), strings.Join(j.Images, " ")})
+		rows = append(rows, []string{j.Channel, dash(j.ImageName), short(j.Rev), string(j.Action), reason, systemNames(j.Systems), dash(strings.Join(j.Tags, " ")), strings.Join(j.Images, " ")})
 	}
 	if a.screen(a.stdout) != nil {
 		for i := range rows { // they are told by channel and commit, and too long
 			rows[i] = rows[i][:len(rows[i])-1]
 		}
 	}
-	return a.table(rows)
+	return a.table(a.named(rows, 1))
 }
 
 func systemNames(systems []config.System) string {

@@ -21,11 +21,11 @@ func (a *app) publishIndexCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "publish-index --parts DIR [--due MATRIX]",
 		Short: "Join images that factory build has pushed, and publish them",
-		Long: `Reads the parts that factory build --part has left in a folder (*.json), joins the
-images of each commit into one index, checks it and sets the tags. A commit that lacks
-one of its systems is not published.
+		Long: `Reads the parts that factory build --part has left in a folder (*.json), joins those
+of each image of a commit into one index, checks it and sets the tags. An image that
+lacks one of its systems is not published.
 
---due takes the output matrix of factory plan --output github. A commit that was due
+--due takes the output matrix of factory plan --output github. An image that was due
 but has no part at all then counts as a failure: it is recorded, and the webhooks are
 told.
 
@@ -77,12 +77,17 @@ func (a *app) publishIndex(ctx context.Context, o publishIndexOptions) error {
 	return a.results(ctx, o.output, results)
 }
 
-// addDue adds the commits of a matrix of which there is no part, each with a
-// part for no system.
+// addDue adds the commits and images of a matrix of which there is no part, each with
+// a part for no system.
 func addDue(commits [][]cycle.Part, m matrix) [][]cycle.Part {
 	for _, e := range m.Include {
-		if !slices.ContainsFunc(commits, func(c []cycle.Part) bool { return c[0].Channel == e.Channel && c[0].Rev == e.Rev }) {
-			commits = append(commits, []cycle.Part{{Channel: e.Channel, Rev: e.Rev}})
+		for _, name := range e.names() {
+			is := func(c []cycle.Part) bool {
+				return c[0].Channel == e.Channel && c[0].ImageName == name && c[0].Rev == e.Rev
+			}
+			if !slices.ContainsFunc(commits, is) {
+				commits = append(commits, []cycle.Part{{Channel: e.Channel, ImageName: name, Rev: e.Rev}})
+			}
 		}
 	}
 	return commits

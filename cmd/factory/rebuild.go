@@ -14,17 +14,18 @@ import (
 
 type rebuildOptions struct {
 	channel, rev string
+	images       []string
 	output
 }
 
 func (a *app) rebuildCommand() *cobra.Command {
 	var o rebuildOptions
 	cmd := &cobra.Command{
-		Use:   "rebuild --channel CHANNEL [--rev REV]",
-		Short: "Build and publish an image whatever the plan says",
-		Long: `Builds the image of a channel's head, or of the commit REV, from nothing, and
-publishes it under the tag of its commit. The moving tags of the channel follow only
-if the commit is its head. Equal inputs give the same digest, so nobody who uses the
+		Use:   "rebuild --channel CHANNEL [--image NAME] [--rev REV]",
+		Short: "Build and publish images whatever the plan says",
+		Long: `Builds the images of a channel's head, or of the commit REV, from nothing, and
+publishes them under the tag of their commit: all of them, or those that --image names.
+The moving tags follow only if the commit is the channel's head. Equal inputs give the same digest, so nobody who uses the
 image is disturbed.
 
 JSON: as factory run --once.`,
@@ -34,6 +35,7 @@ JSON: as factory run --once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.rebuild(cmd.Context(), o) },
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "channel of the configuration (required)")
+	cmd.Flags().StringSliceVar(&o.images, "image", nil, "name of an image of the channel; several with commas; default: all")
 	cmd.Flags().StringVar(&o.rev, "rev", "", "commit, 7 to 40 hex digits; default: the channel's head")
 	o.addFlag(cmd)
 	return cmd
@@ -50,20 +52,19 @@ func (a *app) rebuild(ctx context.Context, o rebuildOptions) error {
 		return err
 	}
 	f, hooks, err := a.prepare(func(c config.Config) error {
-		_, err := findChannel(c, o.channel)
-		return err
+		return known(c, o.channel, o.images...)
 	})
 	if err != nil {
 		return err
 	}
 	defer f.Store.Close()
 	a.doing = asking
-	result, err := f.Rebuild(ctx, o.channel, o.rev)
+	results, err := f.Rebuild(ctx, o.channel, o.rev, o.images...)
 	if err != nil {
 		return asUsage(err)
 	}
-	tell(ctx, f, hooks, []cycle.Result{result})
-	return a.results(ctx, o.output, []cycle.Result{result})
+	tell(ctx, f, hooks, results)
+	return a.results(ctx, o.output, results)
 }
 
 func checkRev(rev string) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
+	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
@@ -24,9 +25,9 @@ type located struct {
 	tag  string // or digest
 }
 
-// locate finds what a user names: an image by its reference, or the newest image of
-// a channel.
-func (a *app) locate(ctx context.Context, what string) (located, error) {
+// locate finds what a user names: an image by its reference, or the newest one of a
+// channel that has a name; the first image of the channel, if that is "".
+func (a *app) locate(ctx context.Context, what, name string) (located, error) {
 	if strings.ContainsAny(what, "/:@") {
 		repo, tag, err := a.reference(what)
 		return located{what, repo, tag}, err
@@ -43,12 +44,16 @@ func (a *app) locate(ctx context.Context, what string) (located, error) {
 	if err := unknown; err != nil {
 		return located{}, usageError{fmt.Errorf("%q is no reference to an image (want HOST/PATH:TAG or oci:DIR:NAME:TAG), and there is %w", what, err)}
 	}
-	return a.newest(ctx, c, ch)
+	i, err := findImage(c, ch, name)
+	if err != nil {
+		return located{}, err
+	}
+	return a.newest(ctx, c, ch, i)
 }
 
 // newest finds the newest image of a channel: that of a tag that moves, else the
 // one that was published last on record, else that of upstream's head.
-func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (located, error) {
+func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel, i config.Image) (located, error) {
 	if err := a.somewhere(c); err != nil {
 		return located{}, err
 	}
@@ -56,13 +61,16 @@ func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (l
 	if err != nil {
 		return located{}, err
 	}
-	tags := slices.DeleteFunc(slices.Clone(ch.Tags), func(tag string) bool { return strings.Contains(tag, "{") })
-	rev, err := a.lastPublished(c, ch)
+	var tags []string
+	if tag := i.TagsOf(ch).Fixed(); tag != "" {
+		tags = append(tags, tag)
+	}
+	rev, err := a.lastPublished(c, record.Subject{Channel: ch.Name, ImageName: i.Name()})
 	if err != nil {
 		return located{}, err
 	}
 	if !rev.IsZero() {
-		tags = append(tags, rev.String())
+		tags = append(tags, i.TagsOf(ch).Commit(rev.String()))
 	}
 	if len(tags) == 0 {
 		client, err := a.heads(c, a.fetch(), nil)
@@ -73,11 +81,11 @@ func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (l
 		if err != nil {
 			return located{}, fmt.Errorf("head: %w", err)
 		}
-		tags = append(tags, head.Rev.String())
+		tags = append(tags, i.TagsOf(ch).Commit(head.Rev.String()))
 	}
 	var failures []error
 	for _, dest := range c.Publish {
-		repo, err := repository(dest, ch.Name)
+		repo, err := repository(dest, i.RepositoryOf(ch.Name))
 		if err != nil {
 			return located{}, err
 		}
@@ -92,9 +100,9 @@ func (a *app) newest(ctx context.Context, c config.Config, ch config.Channel) (l
 	return located{}, errors.Join(failures...)
 }
 
-// lastPublished returns the newest commit of a channel on record; zero if there is
-// none, or no state.
-func (a *app) lastPublished(c config.Config, ch config.Channel) (git.Rev, error) {
+// lastPublished returns the newest commit on record; zero if there is none, or no
+// state.
+func (a *app) lastPublished(c config.Config, of record.Subject) (git.Rev, error) {
 	if _, err := os.Stat(c.State); errors.Is(err, fs.ErrNotExist) {
 		return git.Rev{}, nil
 	}
@@ -107,11 +115,11 @@ func (a *app) lastPublished(c config.Config, ch config.Channel) (git.Rev, error)
 	if err != nil {
 		return git.Rev{}, err
 	}
-	head, err := store.Head(ch.Name)
+	head, err := store.Head(of.Channel)
 	if err != nil {
 		return git.Rev{}, err
 	}
-	if p := newestOf(publications, ch.Name, head); p != nil {
+	if p := newestOf(publications, of, head); p != nil {
 		return p.Rev, nil
 	}
 	return git.Rev{}, nil

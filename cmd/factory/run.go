@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -113,9 +114,9 @@ func (a *app) results(ctx context.Context, o output, results []cycle.Result) err
 		switch {
 		case r.Err == nil:
 		case !interrupted(ctx, r.Failed):
-			failures = append(failures, jobError{job(r.Channel, r.Rev.String()), r.Err})
+			failures = append(failures, jobError{job(a.of(r.Channel, r.ImageName), r.Rev.String()), r.Err})
 		case stopped == nil:
-			a.doing = "building " + job(r.Channel, r.Rev.String())
+			a.doing = "building " + job(a.of(r.Channel, r.ImageName), r.Rev.String())
 			stopped = ctx.Err()
 		}
 	}
@@ -123,7 +124,7 @@ func (a *app) results(ctx context.Context, o output, results []cycle.Result) err
 }
 
 func (a *app) resultTable(ctx context.Context, results []cycle.Result) error {
-	rows := [][]string{{"CHANNEL", "REVISION", "RESULT", "IMAGE", "DIGEST"}}
+	rows := [][]string{{"CHANNEL", "NAME", "REVISION", "RESULT", "IMAGE", "DIGEST"}}
 	for _, r := range results {
 		what := string(r.Reason)
 		switch {
@@ -137,16 +138,44 @@ func (a *app) resultTable(ctx context.Context, results []cycle.Result) error {
 			what = "due (" + what + ")"
 		}
 		if len(r.Published) == 0 {
-			rows = append(rows, []string{r.Channel, short(r.Rev), what})
+			rows = append(rows, []string{r.Channel, dash(r.ImageName), short(r.Rev), what})
 		}
 		for _, p := range r.Published {
-			rows = append(rows, []string{r.Channel, short(r.Rev), what, p.Image, p.Digest.String()})
+			rows = append(rows, []string{r.Channel, r.ImageName, short(r.Rev), what, p.Image, p.Digest.String()})
 		}
 	}
-	return a.table(rows)
+	return a.table(a.named(rows, 1))
 }
 
-// job names a channel and, where it is known, its commit.
+// subject names an image of a channel.
+func subject(channel, image string) string {
+	if image == "" {
+		return channel
+	}
+	return channel + " " + image
+}
+
+// of names an image of a channel, where there are several of them.
+func (a *app) of(channel, image string) string {
+	if !a.several {
+		return channel
+	}
+	return subject(channel, image)
+}
+
+// named takes the column with the names of images out of a table where there is only
+// one of them.
+func (a *app) named(rows [][]string, column int) [][]string {
+	if a.several {
+		return rows
+	}
+	for i, row := range rows {
+		rows[i] = slices.Delete(row, column, column+1)
+	}
+	return rows
+}
+
+// job names what is made and, where it is known, the commit.
 func job(channel, rev string) string {
 	if rev == "" {
 		return channel

@@ -72,6 +72,7 @@ func (a *app) config(optional bool) (config.Config, error) {
 		}
 		c.Cache = filepath.Join(base, "factory")
 	}
+	a.several = len(c.Images) > 1
 	return c, absolute(&c)
 }
 
@@ -81,7 +82,10 @@ const maxConfig = 1 << 20
 // absolute makes the configuration's folders absolute: images in a layout have
 // one name then, wherever the command is run.
 func absolute(c *config.Config) error {
-	folders := []*string{&c.Image, &c.State, &c.Cache}
+	folders := []*string{&c.State, &c.Cache}
+	for i := range c.Images {
+		folders = append(folders, &c.Images[i].Folder)
+	}
 	for i := range c.Publish {
 		if c.Publish[i].Layout != "" {
 			folders = append(folders, &c.Publish[i].Layout)
@@ -169,8 +173,10 @@ func (a *app) prepare(checks ...func(config.Config) error) (*cycle.Factory, *not
 }
 
 func (a *app) factory(c config.Config) (*cycle.Factory, error) {
-	if _, err := os.Stat(filepath.Join(c.Image, "image.nix")); err != nil {
-		return nil, usageError{fmt.Errorf("image folder: %w", err)}
+	for _, i := range c.Images {
+		if _, err := os.Stat(filepath.Join(i.Folder, "image.nix")); err != nil {
+			return nil, usageError{fmt.Errorf("image folder: %w", err)}
+		}
 	}
 	if _, err := a.keychain(c.Publish); err != nil {
 		return nil, err
@@ -288,8 +294,8 @@ func (a *app) heads(c config.Config, f *fetch.Client, etags heads.ETags) (*heads
 	})
 }
 
-// repositories returns how a channel's repository in a destination is opened.
-// All of them share one client: what one channel has in a registry, the others
+// repositories returns how a repository in a destination is opened, by its name below
+// that. All of them share one client: what one image has in a registry, the others
 // need not send.
 func (a *app) repositories(c config.Config) (func(config.Destination, string) (registry.Repository, error), error) {
 	keychain, err := a.keychain(c.Publish)
@@ -300,11 +306,11 @@ func (a *app) repositories(c config.Config) (func(config.Destination, string) (r
 	o.Sent = &a.moved.Pushed
 	o.Push = true
 	client := registry.NewClient(o)
-	return func(dest config.Destination, channel string) (registry.Repository, error) {
+	return func(dest config.Destination, under string) (registry.Repository, error) {
 		if dest.Layout != "" {
-			return registry.Layout(dest.Layout, dest.Repository(channel)), nil
+			return registry.Layout(dest.Layout, under), nil
 		}
-		repo, err := dest.Remote(channel)
+		repo, err := dest.Remote(under)
 		if err != nil {
 			return nil, err
 		}

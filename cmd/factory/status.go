@@ -14,13 +14,14 @@ import (
 )
 
 type statusOptions struct {
-	channel string
+	channel, image string
 	output
 }
 
-// channelStatus is the JSON form of a channel's state.
+// channelStatus is the JSON form of the state of an image of a channel.
 type channelStatus struct {
 	Channel   string           `json:"channel"`
+	ImageName string           `json:"imageName"`
 	Head      git.Rev          `json:"head"`
 	Published *publishedStatus `json:"published"`
 	UpToDate  bool             `json:"upToDate"`
@@ -49,11 +50,11 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what is published, what is behind and what failed",
-		Long: `Shows each channel as the last cycle left it: its head, the newest image that was
-published for it, and the last failure since. Reads the state file only; factory
+		Long: `Shows the images of each channel as the last cycle left them: the channel's head, the
+newest that was published for it, and the last failure since. Reads the state file only; factory
 plan asks upstream and the registries.
 
-JSON: [{channel, head, published: {rev, image, digest, nix, time}, upToDate, lag,
+JSON: [{channel, imageName, head, published: {rev, image, digest, nix, time}, upToDate, lag,
 failure: {error, count, time, next}, goneSince}]; lag is the number of seconds from the
 channel's move to its head until the image was published, or until now if it has not
 been. published, lag and failure are null where there is none. goneSince is there
@@ -64,6 +65,7 @@ only where upstream has no branch of the channel any more: when that was first s
 		RunE: func(*cobra.Command, []string) error { return a.status(o) },
 	}
 	cmd.Flags().StringVar(&o.channel, "channel", "", "only this channel")
+	cmd.Flags().StringVar(&o.image, "image", "", "only this image")
 	o.addFlag(cmd)
 	return cmd
 }
@@ -83,15 +85,27 @@ func (a *app) status(o statusOptions) error {
 		}
 		c.Channels = []config.Channel{ch}
 	}
+	if o.image != "" {
+		if err := known(c, o.channel, o.image); err != nil {
+			return err
+		}
+	}
 	store, err := snapshot(c)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	list := make([]channelStatus, len(c.Channels))
-	for i, ch := range c.Channels {
-		if list[i], err = statusOf(store, ch, time.Now()); err != nil {
-			return fmt.Errorf("%s: %w", ch.Name, err)
+	list := []channelStatus{}
+	for _, ch := range c.Channels {
+		for _, i := range c.ImagesOf(ch) {
+			if o.image != "" && i.Name() != o.image {
+				continue
+			}
+			s, err := statusOf(store, record.Subject{Channel: ch.Name, ImageName: i.Name()}, time.Now())
+			if err != nil {
+				return fmt.Errorf("%s: %w", ch.Name, err)
+			}
+			list = append(list, s)
 		}
 	}
 	if o.format == "json" {
@@ -100,9 +114,9 @@ func (a *app) status(o statusOptions) error {
 	return a.statusTable(list)
 }
 
-func statusOf(store *record.Store, ch config.Channel, now time.Time) (channelStatus, error) {
-	s := channelStatus{Channel: ch.Name}
-	head, err := store.Head(ch.Name)
+func statusOf(store *record.Store, of record.Subject, now time.Time) (channelStatus, error) {
+	s := channelStatus{Channel: of.Channel, ImageName: of.ImageName}
+	head, err := store.Head(of.Channel)
 	if err != nil {
 		return s, err
 	}
@@ -113,15 +127,15 @@ func statusOf(store *record.Store, ch config.Channel, now time.Time) (channelSta
 	if err != nil {
 		return s, err
 	}
-	if p := newestOf(publications, ch.Name, head); p != nil {
+	if p := newestOf(publications, of, head); p != nil {
 		s.Published = &publishedStatus{Rev: p.Rev, Image: p.Image, Digest: p.Digest, Nix: p.Nix, Time: p.Time.UTC()}
 	}
-	if since, err := store.Gone(ch.Name); err != nil {
+	if since, err := store.Gone(of.Channel); err != nil {
 		return s, err
 	} else if !since.IsZero() {
 		s.GoneSince = &since
 	}
-	failure, err := foremost(store, ch.Name, s.Head)
+	failure, err := foremost(store, of, s.Head)
 	if err != nil {
 		return s, err
 	}
@@ -145,12 +159,12 @@ func statusOf(store *record.Store, ch config.Channel, now time.Time) (channelSta
 	return s, nil
 }
 
-// newestOf returns the publication that a channel's status tells of: one of its
-// head, else the last one; nil if there is none.
-func newestOf(publications []record.Publication, channel string, head *heads.Head) *record.Publication {
+// newestOf returns the publication that an image's status tells of: one of the
+// channel's head, else the last one; nil if there is none.
+func newestOf(publications []record.Publication, of record.Subject, head *heads.Head) *record.Publication {
 	var best *record.Publication
 	for i, p := range publications {
-		if p.Channel != channel {
+		if p.Subject != of {
 			continue
 		}
 		better := best == nil || p.Time.After(best.Time)
@@ -164,9 +178,9 @@ func newestOf(publications []record.Publication, channel string, head *heads.Hea
 	return best
 }
 
-// foremost returns the failure of a channel that matters most: its head's, else
-// the last one. Nil when nothing of it has failed.
-func foremost(store *record.Store, channel string, head git.Rev) (*record.Failure, error) {
+// foremost returns the failure of an image, or of its channel, that matters most: the
+// head's, else the last one. Nil when nothing has failed.
+func foremost(store *record.Store, of record.Subject, head git.Rev) (*record.Failure, error) {
 	all, err := store.Failures()
 	if err != nil {
 		return nil, err
@@ -174,7 +188,7 @@ func foremost(store *record.Store, channel string, head git.Rev) (*record.Failur
 	var found *record.Failure
 	for i, f := range all {
 		switch {
-		case f.Channel != channel:
+		case f.Channel != of.Channel || f.ImageName != "" && f.ImageName != of.ImageName:
 		case !head.IsZero() && f.Rev == head:
 			return &all[i], nil
 		case found == nil || f.Time.After(found.Time):
@@ -185,26 +199,26 @@ func foremost(store *record.Store, channel string, head git.Rev) (*record.Failur
 }
 
 func (a *app) statusTable(list []channelStatus) error {
-	rows := [][]string{{"CHANNEL", "HEAD", "PUBLISHED", "WHEN", "LAG", "STATE"}}
+	rows := [][]string{{"CHANNEL", "NAME", "HEAD", "PUBLISHED", "WHEN", "LAG", "STATE"}}
 	for _, s := range list {
-		row := []string{s.Channel, dash(short(s.Head)), "-", "-", "-", "never published"}
+		row := []string{s.Channel, s.ImageName, dash(short(s.Head)), "-", "-", "-", "never published"}
 		if s.Published != nil {
-			row[2], row[3], row[5] = short(s.Published.Rev), since(s.Published.Time), "behind"
+			row[3], row[4], row[6] = short(s.Published.Rev), since(s.Published.Time), "behind"
 		}
 		if s.Lag != nil {
-			row[4] = roughly(time.Duration(*s.Lag) * time.Second)
+			row[5] = roughly(time.Duration(*s.Lag) * time.Second)
 		}
 		switch {
 		case s.Failure != nil:
-			row[5] = fmt.Sprintf("failed %s, last %s: %s", plural(s.Failure.Count, "time"), since(s.Failure.Time), s.Failure.Error)
+			row[6] = fmt.Sprintf("failed %s, last %s: %s", plural(s.Failure.Count, "time"), since(s.Failure.Time), s.Failure.Error)
 		case s.GoneSince != nil:
-			row[5] = "frozen: upstream has no such branch any more, seen " + since(*s.GoneSince)
+			row[6] = "frozen: upstream has no such branch any more, seen " + since(*s.GoneSince)
 		case s.UpToDate:
-			row[5] = "up to date"
+			row[6] = "up to date"
 		}
 		rows = append(rows, row)
 	}
-	return a.table(rows)
+	return a.table(a.named(rows, 1))
 }
 
 func dash(s string) string {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -43,8 +44,8 @@ func examineDir(c config.Config) finding {
 	return judge("working folder", c.Cache, tryWrite(c.Cache), "name another one with --cache-dir, or give this user the right to write it")
 }
 
-// examineDestination finds out whether every channel's repository in a
-// destination can be pushed to.
+// examineDestination finds out whether every repository in a destination can be
+// pushed to.
 func (a *app) examineDestination(ctx context.Context, c config.Config, dest config.Destination) finding {
 	check := "destination " + dest.To
 	if dest.Layout != "" {
@@ -54,21 +55,30 @@ func (a *app) examineDestination(ctx context.Context, c config.Config, dest conf
 	if err != nil {
 		return judge(check, "", err, "")
 	}
-	asked := 0
-	for _, ch := range c.Channels {
-		if ch.Frozen {
-			continue
-		}
-		repo, err := repository(dest, ch.Name)
+	all := repositoriesOf(c)
+	for _, under := range all {
+		repo, err := repository(dest, under)
 		if err == nil {
 			err = repo.CanPush(ctx)
 		}
 		if err != nil {
-			return judge(check, "", fmt.Errorf("%s (asked %s): %w", dest.Repository(ch.Name), a.asWhom(c, dest), err), "log in with docker login, or set REGISTRY_USER and REGISTRY_PASSWORD; some registries want the repository to be created first")
+			return judge(check, "", fmt.Errorf("%s (asked %s): %w", dest.Repository(under), a.asWhom(c, dest), err), "log in with docker login, or set REGISTRY_USER and REGISTRY_PASSWORD; some registries want the repository to be created first")
 		}
-		asked++
 	}
-	return judge(check, "may push to "+plural(asked, "repository"), nil, "")
+	return judge(check, "may push to "+plural(len(all), "repository"), nil, "")
+}
+
+// repositoriesOf are the repositories that cycles push to, below a destination.
+func repositoriesOf(c config.Config) []string {
+	var all []string
+	for _, ch := range c.Channels {
+		for _, i := range c.ImagesOf(ch) {
+			if under := i.RepositoryOf(ch.Name); !ch.Frozen && !slices.Contains(all, under) {
+				all = append(all, under)
+			}
+		}
+	}
+	return all
 }
 
 // asWhom says whether there are credentials for a destination.
@@ -78,7 +88,7 @@ func (a *app) asWhom(c config.Config, dest config.Destination) string {
 	if err != nil {
 		return nobody
 	}
-	repo, err := dest.Remote(c.Channels[0].Name)
+	repo, err := dest.Remote("x")
 	if err != nil {
 		return nobody
 	}

@@ -137,11 +137,15 @@ func (o options) publish(ctx context.Context, env func(string) string, stdout, s
 			}
 		}
 	}
+	var folders []string
+	for _, i := range c.Images {
+		folders = append(folders, i.Folder)
+	}
 	results, err := ownimage.Publish(ctx, ownimage.Options{
 		Base:    base.repository,
 		BaseTag: base.tag,
 		Facts:   ownimage.Facts{BaseName: base.name(), Source: cmp.Or(o.source, env("FACTORY_IMAGE_SOURCE"), config.DefaultSource), Revision: o.revision},
-		Image:   c.Image,
+		Images:  folders,
 		Config:  o.config,
 		Bare:    o.bare,
 		Compile: func(ctx context.Context, system config.System, to string) error {
@@ -195,19 +199,20 @@ func (b base) name() string {
 	return b.repository.Ref(b.tag)
 }
 
-// findBase takes the image that was named, else that of the first channel with a
-// moving tag.
+// findBase takes the image that was named, else the first one of the first channel
+// that has a moving tag.
 func (o options) findBase(c config.Config, dests []config.Destination) (base, error) {
 	if o.base != "" {
 		repo, tag, err := reference(o.base)
 		return base{repository: repo, tag: tag}, err
 	}
 	for _, ch := range c.Channels {
-		for _, tag := range ch.Tags {
-			if strings.Contains(tag, "{") {
+		for _, i := range c.ImagesOf(ch) {
+			tag := i.TagsOf(ch).Fixed()
+			if tag == "" {
 				continue
 			}
-			name := "nixpkgs-" + ch.Name
+			name := i.RepositoryOf(ch.Name)
 			repo, err := open(dests[0], name)
 			return base{repo, tag, name}, err
 		}
@@ -236,7 +241,7 @@ func open(d config.Destination, under string) (registry.Repository, error) {
 		dir, err := filepath.Abs(d.Layout)
 		return registry.Layout(dir, under), err
 	}
-	repo, err := d.Below(under)
+	repo, err := d.Remote(under)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ substituters:
     keys: [ "{{.Server.PublicKey}}" ]
 publish:
   - to: {{printf "%q" .Publish}}
-image: {{printf "%q" .Image}}
+images: [ { folder: {{printf "%q" .Image}} } ]
 systems: [ {{range $i, $s := .Systems}}{{if $i}}, {{end}}{{$s}}{{end}} ]
 schedule: "* * * * *"
 channels:

@@ -99,7 +99,7 @@ func checkChannelsYAML(t *testing.T, file string, at addresses) {
 		"upstream":     map[string]any{"repository": "NixOS/nixpkgs", "api": at.API, "archive": at.Archive},
 		"substituters": []any{map[string]any{"url": at.Cache, "keys": []any{at.PublicKey}}},
 		"publish":      []any{map[string]any{"to": "127.0.0.1:5000/org"}},
-		"image":        "/images/base",
+		"images":       []any{map[string]any{"folder": "/images/base"}},
 		"systems":      []any{"x86_64-linux", "aarch64-linux"},
 		"schedule":     "* * * * *",
 		"channels": []any{

@@ -67,7 +67,7 @@ func checkErrors(t *testing.T, data string, want []string) []string {
 
 const (
 	valid = "\nchannels: [ { name: a } ]\n"
-	known = "upstream, substituters, publish, image, systems, schedule, timezone, channels, source, compression, state, cache, jitter, grace, limit, backfill, labels, verify, upload, notify, nix or evaluation"
+	known = "upstream, substituters, publish, images, systems, schedule, timezone, channels, source, compression, state, cache, jitter, grace, limit, backfill, labels, verify, upload, notify, nix or evaluation"
 )
 
 func TestErrors(t *testing.T) {
@@ -151,7 +151,7 @@ func TestErrors(t *testing.T) {
 		{"no text as a key", "\"\": x" + valid, []string{
 			`1:1: "": unknown key (want ` + known + `)`,
 		}},
-		{"merge key", "<<: { image: x }" + valid, []string{
+		{"merge key", "<<: { cache: x }" + valid, []string{
 			`1:1: "<<": merge keys are not supported (want ` + known + `)`,
 		}},
 		{"key with spaces and newline", "\"a b\\n\": x" + valid, []string{
@@ -162,39 +162,39 @@ func TestErrors(t *testing.T) {
 		}},
 		{"a key of before", "caches: []" + valid, []string{`1:1: caches: this key is upload now`}},
 		{"unknown keys near and far", "Imaje: x\nchanels: x\nspeed: x" + valid, []string{
-			`1:1: Imaje: unknown key, did you mean image? (want ` + known + `)`,
+			`1:1: Imaje: unknown key, did you mean images? (want ` + known + `)`,
 			`2:1: chanels: unknown key, did you mean channels? (want ` + known + `)`,
 			`3:1: speed: unknown key (want ` + known + `)`,
 		}},
 		{"key of a later version", "channels: [ { name: a, retention: 3 } ]\n", []string{
 			`1:24: channels[0].retention: unknown key (want name, tags, systems, optional, backfill or frozen)`,
 		}},
-		{"key twice", "image: y\nimage: z" + valid, []string{
-			`2:1: image: duplicate key "image", first on line 1`,
+		{"key twice", "cache: y\ncache: z" + valid, []string{
+			`2:1: cache: duplicate key "cache", first on line 1`,
 		}},
-		{"number for a text", "image: 1" + valid, []string{
-			`1:8: image: found the number 1 (want a path; quotes make it a text)`,
+		{"number for a text", "cache: 1" + valid, []string{
+			`1:8: cache: found the number 1 (want a path; quotes make it a text)`,
 		}},
-		{"truth value for a text", "image: true" + valid, []string{
-			`1:8: image: found the truth value true (want a path; quotes make it a text)`,
+		{"truth value for a text", "cache: true" + valid, []string{
+			`1:8: cache: found the truth value true (want a path; quotes make it a text)`,
 		}},
-		{"date for a text", "image: 2026-01-01" + valid, []string{
-			`1:8: image: found the date 2026-01-01 (want a path; quotes make it a text)`,
+		{"date for a text", "cache: 2026-01-01" + valid, []string{
+			`1:8: cache: found the date 2026-01-01 (want a path; quotes make it a text)`,
 		}},
-		{"unknown type for a text", "image: !path x" + valid, []string{
-			`1:8: image: found a value tagged !path (want a path; quotes make it a text)`,
+		{"unknown type for a text", "cache: !path x" + valid, []string{
+			`1:8: cache: found a value tagged !path (want a path; quotes make it a text)`,
 		}},
-		{"null for a text", "image: ~" + valid, []string{
-			`1:8: image: found nothing (want a path)`,
+		{"null for a text", "cache: ~" + valid, []string{
+			`1:8: cache: found nothing (want a path)`,
 		}},
-		{"mapping for a text", "image: {}" + valid, []string{
-			`1:8: image: found a mapping (want a path)`,
+		{"mapping for a text", "cache: {}" + valid, []string{
+			`1:8: cache: found a mapping (want a path)`,
 		}},
-		{"empty text", "image: ''" + valid, []string{
-			`1:8: image: empty (want a path)`,
+		{"empty text", "cache: ''" + valid, []string{
+			`1:8: cache: empty (want a path)`,
 		}},
-		{"very long text", "image: " + strings.Repeat("x", 4097) + valid, []string{
-			`1:8: image: longer than 4096 bytes (want a path)`,
+		{"very long text", "cache: " + strings.Repeat("x", 4097) + valid, []string{
+			`1:8: cache: longer than 4096 bytes (want a path)`,
 		}},
 		{"long text for a list", "systems: " + strings.Repeat("x", 60) + valid, []string{
 			`1:10: systems: found the text "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" (want a list of systems: x86_64-linux or aarch64-linux)`,

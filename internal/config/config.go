@@ -30,7 +30,7 @@ type Config struct {
 	Upstream     Upstream
 	Substituters []Substituter // in order of priority, at least one
 	Publish      []Destination // at least one
-	Image        string        // folder of the image's description
+	Images       []Image       // at least one
 	Systems      []System      // at least one
 	Schedule     string        // five cron fields, or a descriptor such as @hourly
 	TimeZone     string        // IANA name of the zone that Schedule is meant in
@@ -97,13 +97,16 @@ type Substituter struct {
 // Channel is a branch to follow.
 type Channel struct {
 	Name    string
-	Tags    []string // templates of the tags that move with the head: see TagsFor
+	Tags    []string // templates of the tags that move with the head, of images that do not have their own: see Tags
 	Systems []System // nil: those of Config
 
 	Optional []System // those of its systems whose absence upstream is no failure; not all
 	Backfill *int     // nil: that of Config
 	Frozen   bool     // at its end of life: not polled, nothing of it changes
 }
+
+// String is the channel's name.
+func (ch Channel) String() string { return ch.Name }
 
 // Source says under which store names the nixpkgs tree enters the image.
 type Source struct {

@@ -32,7 +32,7 @@ func defaultsIn(t *testing.T, dir string) Config {
 		Upstream:     Upstream{Repository: "NixOS/nixpkgs", Archive: "https://github.com"},
 		Substituters: []Substituter{{URL: "https://cache.nixos.org", Keys: []nix.PublicKey{publicKey(t, defaultCacheKey)}}},
 		Publish:      []Destination{{To: "oci:./registry", Layout: filepath.Join(dir, "registry")}},
-		Image:        filepath.Join(dir, "images/base"),
+		Images:       []Image{{Folder: filepath.Join(dir, "images/base"), Repository: "nixpkgs-{channel}"}},
 		Systems:      []System{x86, arm},
 		Schedule:     "47 * * * *",
 		TimeZone:     "UTC",
@@ -60,7 +60,11 @@ func TestParse(t *testing.T) {
 		{To: "ghcr.io/org/team", Registry: "ghcr.io/org/team"},
 		{To: "localhost", Registry: "localhost"},
 	}
-	all.Image, all.State, all.Cache = "/etc/images", "/var/lib/factory.db", "/etc/factory/work"
+	all.State, all.Cache = "/var/lib/factory.db", "/etc/factory/work"
+	all.Images = []Image{
+		{Folder: "/etc/images", Repository: "nix/{channel}"},
+		{Folder: "/srv/attic_server", Repository: "attic", Suffix: "_x", Channels: []string{"nixos-26.05"}, Tags: []string{"{version}", "{digest:64}"}},
+	}
 	all.Systems, all.Schedule, all.TimeZone = []System{arm}, "@every 90m", "Europe/Berlin"
 	all.Source.Names, all.Compression = []string{"nixpkgs-src"}, "zstd"
 	three := 3
@@ -109,7 +113,9 @@ substituters:
   - { url: "http://127.0.0.1:8080/cache/", keys: [ &other "` + otherKey + `", "` + defaultCacheKey + `" ] }
   - { url: file:///srv/cache, keys: [ *other ] }
 publish: [ { to: "127.0.0.1:5000/org" }, { to: oci:/srv/layout/ }, { to: ghcr.io/org/team }, { to: localhost } ]
-image: ../images
+images:
+  - { folder: ../images, repository: "nix/{channel}" }
+  - { folder: /srv/attic_server, repository: attic, suffix: _x, channels: [ nixos-26.05 ], tags: [ "{version}", "{digest:64}" ] }
 systems: [ aarch64-linux ]
 schedule: "@every 90m"
 timezone: Europe/Berlin

@@ -23,7 +23,7 @@ type Destination struct {
 
 const (
 	ofLayout  = "oci:" // begins what is a layout
-	maxPrefix = 120    // leaves room for the longest channel below the 255 of a repository name
+	maxPrefix = 120    // leaves room for what images are called below it, of the 255 of a repository name
 )
 
 // A component of a repository name, as the OCI distribution specification has
@@ -80,22 +80,17 @@ func withPort(at string) string {
 	return host + ":80" + at[len(host):]
 }
 
-// Repository names what images of a channel are put into: a repository of the
-// registry, or the name that references in the layout begin with.
-func (d Destination) Repository(channel string) string {
+// Repository names in full what is called so below the destination: a repository
+// of the registry, or the name that references in the layout begin with.
+func (d Destination) Repository(under string) string {
 	if d.Layout != "" {
-		return "nixpkgs-" + channel
+		return under
 	}
-	return d.Registry + "/nixpkgs-" + channel
+	return d.Registry + "/" + under
 }
 
-// Remote is the repository of the registry that images of a channel are put into.
-func (d Destination) Remote(channel string) (name.Repository, error) {
-	return d.Below("nixpkgs-" + channel)
-}
-
-// Below is a repository of the registry by its name below the destination.
-func (d Destination) Below(under string) (name.Repository, error) {
+// Remote is a repository of the registry by its name below the destination.
+func (d Destination) Remote(under string) (name.Repository, error) {
 	var options []name.Option
 	if d.Plain {
 		options = append(options, name.Insecure)

@@ -30,10 +30,10 @@ func TestParseDestination(t *testing.T) {
 			if want := (Destination{To: tt.to, Registry: tt.to}); d != want {
 				t.Errorf("ParseDestination(%q) = %+v, want %+v", tt.to, d, want)
 			}
-			if got := d.Repository("c"); got != tt.repository {
+			if got := d.Repository("nixpkgs-c"); got != tt.repository {
 				t.Errorf("Repository = %q, want %q", got, tt.repository)
 			}
-			repository, err := name.NewRepository(d.Repository("c"))
+			repository, err := name.NewRepository(d.Repository("nixpkgs-c"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +62,7 @@ func TestParseDestinationPlain(t *testing.T) {
 			t.Errorf("ParseDestination(%q) = %+v, %v, want %s, plain", to, d, err, want)
 			continue
 		}
-		repository, err := d.Remote("c")
+		repository, err := d.Remote("nixpkgs-c")
 		if err != nil || repository.Name() != want+"/nixpkgs-c" || repository.Scheme() != "http" {
 			t.Errorf("Remote of %q = %v (%s), %v, want %s/nixpkgs-c over http", to, repository, repository.Scheme(), err, want)
 		}
@@ -96,7 +96,7 @@ func TestParseDestinationLayout(t *testing.T) {
 		if want := (Destination{To: to, Layout: layout}); err != nil || d != want {
 			t.Errorf("ParseDestination(%q) = %+v, %v, want %+v", to, d, err, want)
 		}
-		if got := d.Repository("c"); got != "nixpkgs-c" {
+		if got := d.Repository("nixpkgs-c"); got != "nixpkgs-c" {
 			t.Errorf("Repository of %q = %q, want nixpkgs-c", to, got)
 		}
 	}

@@ -26,6 +26,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("jitter: 0\ngrace: 1h30m\nbackfill: 5\nlabels: { a.b-c: \"d\" }\nverify: [ \"test\\0\", x ]\nchannels: [ { name: a, tags: [ \"{date}-{rev:7}\", v{version} ] } ]"))
 	f.Add([]byte("upload: [ { attic: http://a, cache: b }, { cachix: c }, { store: 's3://d?secret-key=/e&f=%67' } ]\nnotify: [ { urlFrom: A, on: [ failed ] } ]\nchannels: [ { name: a } ]"))
 	f.Add([]byte("channels: [ { name: a, optional: &o [ aarch64-linux ], backfill: 0, frozen: true }, { name: b, systems: *o, optional: *o } ]\nnotify: [ {url:https://a/b} ]"))
+	f.Add([]byte("images: [ { folder: x }, { folder: ../y, suffix: -y, tags: [ \"{digest:7}\" ] }, { folder: z, repository: \"z/{channel}\", channels: [ a ] } ]\nchannels: [ { name: a } ]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("dir/c.yaml", data)
 		if err != nil {
@@ -35,14 +36,16 @@ func FuzzParse(f *testing.F) {
 			checkPlaces(t, err, bytes.Count(data, []byte("\n"))+bytes.Count(data, []byte("\r"))+2)
 			return
 		}
-		if len(c.Channels) == 0 || len(c.Publish) == 0 || len(c.Substituters) == 0 || len(c.Systems) == 0 {
+		if len(c.Channels) == 0 || len(c.Publish) == 0 || len(c.Substituters) == 0 || len(c.Systems) == 0 || len(c.Images) == 0 {
 			t.Errorf("something is missing: %+v", c)
 		}
 		checkOperate(t, c)
 		for _, d := range c.Publish {
 			for _, ch := range c.Channels {
-				if _, err := name.NewRepository(d.Repository(ch.Name)); d.Layout == "" && err != nil {
-					t.Error(err)
+				for _, i := range c.ImagesOf(ch) {
+					if _, err := name.NewRepository(d.Repository(i.RepositoryOf(ch.Name))); d.Layout == "" && err != nil {
+						t.Error(err)
+					}
 				}
 			}
 		}
@@ -73,7 +76,7 @@ func checkOperate(t *testing.T, c Config) {
 			t.Errorf("%s has %d optional systems of %v", ch.Name, n, c.SystemsOf(ch))
 		}
 		rev := gittest.Rev("0123456789abcdef")
-		for _, tag := range ch.TagsFor(rev, time.Unix(1_780_000_000, 0), "26.05") {
+		for _, tag := range (Tags{Templates: ch.Tags}).For(TagValues{Rev: rev, Date: time.Unix(1_780_000_000, 0), Version: "26.05"}) {
 			if _, err := name.NewTag("localhost/x:" + tag); err != nil || tag == rev.String() {
 				t.Errorf("%s has the tag %q: %v", ch.Name, tag, err)
 			}

@@ -178,7 +178,7 @@ func (p *parser) mapping(v value, want string, keys []key) (name value) {
 }
 
 // renamed are keys that had another name.
-var renamed = map[string]string{"caches": "upload"}
+var renamed = map[string]string{"caches": "upload", "image": "images"}
 
 // unknown tells of a key that the mapping cannot have, and which one may have been meant.
 func (p *parser) unknown(v value, keys []key) {

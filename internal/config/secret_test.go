@@ -38,26 +38,26 @@ func TestSecrets(t *testing.T) {
 		{"both name and looks", "githubToken: " + token + valid, []string{
 			`1:14: githubToken: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},
-		{"GitHub token", "image: " + token + valid, []string{
-			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		{"GitHub token", "cache: " + token + valid, []string{
+			`1:8: cache: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},
 		{"GitHub token for a registry", "publish: [ { to: ghcr.io/org/" + token + " } ]" + valid, []string{
 			`1:18: publish[0].to: found a GitHub token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
 		}},
-		{"fine-grained GitHub token", "image: github_pat_0123456789_abc" + valid, []string{
-			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		{"fine-grained GitHub token", "cache: github_pat_0123456789_abc" + valid, []string{
+			`1:8: cache: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},
-		{"Docker Hub token", "image: dckr_pat_0123456789" + valid, []string{
-			`1:8: image: found a Docker Hub token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
+		{"Docker Hub token", "cache: dckr_pat_0123456789" + valid, []string{
+			`1:8: cache: found a Docker Hub token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
 		}},
-		{"GitLab token", "image: glpat-0123456789abcdef0123" + valid, []string{
-			`1:8: image: found a GitLab token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
+		{"GitLab token", "cache: glpat-0123456789abcdef0123" + valid, []string{
+			`1:8: cache: found a GitLab token, which has no place in this file (set REGISTRY_USER and REGISTRY_PASSWORD in the environment, or log in with docker login)`,
 		}},
 		{"JSON web token", "cache: " + jwt + valid, []string{
 			`1:8: cache: found a JSON web token, which has no place in this file (` + environment + `)`,
 		}},
-		{"private key", "image: |\n  -----BEGIN OPENSSH PRIVATE KEY-----\n  hunter2\n" + valid, []string{
-			`1:8: image: found a private key, which has no place in this file (` + environment + `)`,
+		{"private key", "cache: |\n  -----BEGIN OPENSSH PRIVATE KEY-----\n  hunter2\n" + valid, []string{
+			`1:8: cache: found a private key, which has no place in this file (` + environment + `)`,
 		}},
 		{"Nix secret key", "substituters: [ { url: https://a.b, keys: [ " + secretKey + " ] } ]" + valid, []string{
 			`1:45: substituters[0].keys[0]: found a Nix secret key, which has no place in this file (binary caches are read without credentials; keys are public ones)`,
@@ -95,9 +95,9 @@ func TestSecrets(t *testing.T) {
 		{"address in place of the webhooks", "notify: https://a.b/hunter2" + valid, []string{
 			`1:9: notify: found the address of a webhook, which has no place in this file (` + forNotify + `)`,
 		}},
-		{"known webhooks elsewhere", "# https://hooks.slack.com/services/hunter2\nimage: discord.com/api/webhooks/1/hunter2" + valid, []string{
+		{"known webhooks elsewhere", "# https://hooks.slack.com/services/hunter2\ncache: discord.com/api/webhooks/1/hunter2" + valid, []string{
 			`1:11: found the address of a webhook, which has no place in this file (` + environment + `)`,
-			`2:8: image: found the address of a webhook, which has no place in this file (` + environment + `)`,
+			`2:8: cache: found the address of a webhook, which has no place in this file (` + environment + `)`,
 		}},
 		{"in a label", "labels: { vendor: " + token + ", a.token: x }" + valid, []string{
 			`1:19: labels.vendor: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
@@ -113,16 +113,16 @@ func TestSecrets(t *testing.T) {
 			`1:1: x: unknown key (want ` + known + `)`,
 			`1:14: x.y[1]: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},
-		{"escaped", "image: \"\\x67hp_0123456789abcdef\"" + valid, []string{
-			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		{"escaped", "cache: \"\\x67hp_0123456789abcdef\"" + valid, []string{
+			`1:8: cache: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},
-		{"behind an alias", "image: &a " + token + "\nstate: *a" + valid, []string{
-			`1:8: image: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
+		{"behind an alias", "cache: &a " + token + "\nstate: *a" + valid, []string{
+			`1:8: cache: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},
 		{"in a wrong type", "systems: " + token + valid, []string{
 			`1:10: systems: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},
-		{"in a comment", "# was https://bob:hunter2@example.org/\nimage: x # " + token + valid, []string{
+		{"in a comment", "# was https://bob:hunter2@example.org/\ncache: x # " + token + valid, []string{
 			`1:7: found a user in an address, which has no place in this file (` + environment + `)`,
 			`2:12: found a GitHub token, which has no place in this file (set GITHUB_TOKEN in the environment)`,
 		}},

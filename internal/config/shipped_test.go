@@ -40,6 +40,10 @@ func TestShippedExamples(t *testing.T) {
 	}
 	five := 5
 	want := defaultsIn(t, "../..")
+	want.Images = append(want.Images,
+		Image{Folder: "../../images/slim", Repository: "nixpkgs-{channel}", Suffix: "-slim"},
+		Image{Folder: "../../images/attic-server", Repository: "attic-server", Channels: []string{"nixos-26.05"}, Tags: []string{"latest", "{version}", "{digest:12}"}},
+	)
 	want.Upstream.API = "https://github.example.com/api/v3"
 	want.Cache = "../../.cache"
 	want.Labels = map[string]string{

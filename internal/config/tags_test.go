@@ -9,7 +9,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 )
 
-func TestTagsFor(t *testing.T) {
+func TestTags(t *testing.T) {
 	const rev = "0123456789abcdef0123456789abcdef01234567"
 	// Still the day before in UTC.
 	date := time.Date(2026, 6, 1, 1, 30, 0, 0, time.FixedZone("", 2*60*60))
@@ -36,9 +36,9 @@ func TestTagsFor(t *testing.T) {
 					t.Errorf("checkTemplate(%q): %v", template, err)
 				}
 			}
-			got := Channel{Tags: tt.templates}.TagsFor(gittest.Rev(rev), date, tt.version)
+			got := Tags{Templates: tt.templates}.For(TagValues{Rev: gittest.Rev(rev), Date: date, Version: tt.version})
 			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("TagsFor (-want +got):\n%s", diff)
+				t.Errorf("For (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -54,12 +54,12 @@ func TestTagErrors(t *testing.T) {
 		{"{rev:+7}", `bad tag "{rev:+7}": bad placeholder "{rev:+7}" (want {rev:7} to {rev:39})`},
 		{"{rev:}", `bad tag "{rev:}": bad placeholder "{rev:}" (want {rev:7} to {rev:39})`},
 		{"{rev:99999999999999999999}", `bad tag "{rev:99999999999999999999}": bad placeholder "{rev:99999999999999999999}" (want {rev:7} to {rev:39})`},
-		{"x-{sha}-{y}", `bad tag "x-{sha}-{y}": unknown placeholder "{sha}" (want {rev:12}, {date} or {version})`},
-		{"{Date}", `bad tag "{Date}": unknown placeholder "{Date}" (want {rev:12}, {date} or {version})`},
-		{"{date:2006}", `bad tag "{date:2006}": unknown placeholder "{date:2006}" (want {rev:12}, {date} or {version})`},
-		{"{ date }", `bad tag "{ date }": unknown placeholder "{ date }" (want {rev:12}, {date} or {version})`},
-		{"{}", `bad tag "{}": unknown placeholder "{}" (want {rev:12}, {date} or {version})`},
-		{"{\n}", `bad tag "{\n}": unknown placeholder "{\n}" (want {rev:12}, {date} or {version})`},
+		{"x-{sha}-{y}", `bad tag "x-{sha}-{y}": unknown placeholder "{sha}" (want {rev:12}, {date}, {version} or {digest:12})`},
+		{"{Date}", `bad tag "{Date}": unknown placeholder "{Date}" (want {rev:12}, {date}, {version} or {digest:12})`},
+		{"{date:2006}", `bad tag "{date:2006}": unknown placeholder "{date:2006}" (want {rev:12}, {date}, {version} or {digest:12})`},
+		{"{ date }", `bad tag "{ date }": unknown placeholder "{ date }" (want {rev:12}, {date}, {version} or {digest:12})`},
+		{"{}", `bad tag "{}": unknown placeholder "{}" (want {rev:12}, {date}, {version} or {digest:12})`},
+		{"{\n}", `bad tag "{\n}": unknown placeholder "{\n}" (want {rev:12}, {date}, {version} or {digest:12})`},
 		{"{date", `bad tag "{date"` + want},
 		{"date}", `bad tag "date}"` + want},
 		{"{{date}}", `bad tag "{{date}}"` + want},

@@ -235,7 +235,11 @@ func TestPreflight(t *testing.T) {
 	}
 	f := w.open()
 	defer f.Store.Close()
-	if _, err := f.BuildPart(t.Context(), release, "", w.system(foreign)); err == nil || !strings.Contains(err.Error(), "403") || errors.Is(err, context.Canceled) {
+	parts, err := f.BuildParts(t.Context(), release, "", w.system(foreign))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parts[0].Err; err == nil || !strings.Contains(err.Error(), "403") || errors.Is(err, context.Canceled) {
 		t.Errorf("BuildPart: %v, want the registry's answer", err)
 	}
 	if n := len(w.asked()["archive"]); n > 0 {

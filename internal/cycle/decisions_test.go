@@ -209,20 +209,20 @@ func TestChannelThatCannotBeOpened(t *testing.T) {
 	f := w.open()
 	defer f.Store.Close()
 	open := f.Repository
-	f.Repository = func(dest config.Destination, channel string) (registry.Repository, error) {
-		if channel == unstable {
-			return nil, fmt.Errorf("no repository for %s", channel)
+	f.Repository = func(dest config.Destination, under string) (registry.Repository, error) {
+		if under == "nixpkgs-"+unstable {
+			return nil, fmt.Errorf("no repository %s", under)
 		}
-		return open(dest, channel)
+		return open(dest, under)
 	}
 	results, err := f.Cycle(t.Context(), cycle.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{release + ": build (new commit)", unstable + ": failed"}, outcome(results)); diff != "" {
+	if diff := cmp.Diff([]string{release + ": build (new commit)", unstable + ": failed"}, w.outcome(results)); diff != "" {
 		t.Errorf("the cycle ended otherwise (-want +got):\n%s", diff)
 	}
-	contains(t, "error", results[1].Error, "no repository for "+unstable)
+	contains(t, "error", results[1].Error, "no repository nixpkgs-"+unstable)
 }
 
 // Whose signatures count decides which of them are in an image's database.
@@ -231,13 +231,13 @@ func TestKeysAreInTheRecipe(t *testing.T) {
 	w := newWorld(t, settings{channels: onlyRelease})
 	f := w.open()
 	defer f.Store.Close()
-	before, err := f.Recipe(f.Config.Channels[0])
+	before, err := f.Recipe(f.Config.Channels[0], f.Config.Images[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	subs := f.Config.Substituters
 	f.Config.Substituters = append(subs[:len(subs):len(subs)], config.Substituter{URL: subs[0].URL, Keys: []nix.PublicKey{nixtest.NewSecretKey("other-1", [32]byte{2}).Public()}})
-	after, err := f.Recipe(f.Config.Channels[0])
+	after, err := f.Recipe(f.Config.Channels[0], f.Config.Images[0])
 	if err != nil || before == after {
 		t.Errorf("with another trusted key the recipe is %s, %v, want another one than %s", after, err, before)
 	}

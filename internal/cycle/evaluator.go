@@ -3,6 +3,7 @@ package cycle
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"sync"
 
@@ -14,25 +15,26 @@ import (
 // takeIn takes in what a build is made of and with: the source, and the Nix that
 // evaluates it. The latter is fetched, where it has to be, while the rest of the
 // source comes. release gives both back.
-func (f *Factory) takeIn(ctx context.Context, w work) (_ work, release func(), err error) {
+func (f *Factory) takeIn(ctx context.Context, r revision, dir string, log *slog.Logger) (m materials, release func(), err error) {
+	m.dir = dir
 	var releaseNix func()
 	fallback := newEarly()
 	group, within := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		if w.src, err = f.takeSource(within, w.revision, w.dir, fallback, w.log); err != nil {
+		if m.src, err = f.takeSource(within, r, dir, fallback, log); err != nil {
 			return fmt.Errorf("source: %w", err)
 		}
 		return nil
 	})
 	group.Go(func() (err error) {
 		wanted := func() ([]byte, bool, error) { return fallback.wait(within) }
-		w.nix, releaseNix, err = f.Nix.For(within, wanted, filepath.Join(w.dir, "nix-trial"), w.channel.Name)
+		m.nix, releaseNix, err = f.Nix.For(within, wanted, filepath.Join(dir, "nix-trial"), r.channel.Name)
 		return err
 	})
 	err = group.Wait()
 	release = func() {
-		if w.src.tree != nil {
-			w.src.tree.Close()
+		if m.src.tree != nil {
+			m.src.tree.Close()
 		}
 		if releaseNix != nil {
 			releaseNix()
@@ -40,10 +42,10 @@ func (f *Factory) takeIn(ctx context.Context, w work) (_ work, release func(), e
 	}
 	if err != nil {
 		release()
-		return w, nil, err
+		return m, nil, err
 	}
-	w.nix.Limits = f.limits()
-	return w, release, nil
+	m.nix.Limits = f.limits()
+	return m, release, nil
 }
 
 func (f *Factory) limits() evaluator.Limits {

@@ -42,8 +42,8 @@ type Factory struct {
 	Cache  *binarycache.Cache
 	Store  *record.Store
 
-	// Repository opens a channel's repository in a destination.
-	Repository func(dest config.Destination, channel string) (registry.Repository, error)
+	// Repository opens a repository by its name below a destination.
+	Repository func(dest config.Destination, under string) (registry.Repository, error)
 
 	// Uploads are binary caches that get what is published, so that later builds
 	// and users can substitute it.
@@ -80,6 +80,7 @@ type Moved struct {
 // contract.
 type Result struct {
 	Channel   string      `json:"channel"`
+	ImageName string      `json:"imageName"` // "" for what concerns every image of the channel
 	Rev       git.Rev     `json:"rev"`
 	Action    plan.Action `json:"action"`
 	Reason    plan.Reason `json:"reason"`
@@ -88,7 +89,7 @@ type Result struct {
 
 	Err    error     `json:"-"`
 	Since  time.Time `json:"-"` // when the channel came to the commit, if that is its head
-	Failed int       `json:"-"` // tries of the commit that failed in a row
+	Failed int       `json:"-"` // tries of the commit and image that failed in a row
 	Stats  Stats     `json:"-"`
 }
 
@@ -137,6 +138,8 @@ func (f *Factory) Cycle(ctx context.Context, o Options) ([]Result, error) {
 		return nil, err
 	}
 	var results []Result
+	var b bench
+	defer b.end()
 	for _, j := range jobs {
 		select {
 		case <-o.Stop:
@@ -146,7 +149,7 @@ func (f *Factory) Cycle(ctx context.Context, o Options) ([]Result, error) {
 		if ctx.Err() != nil {
 			return results, nil
 		}
-		if result := f.carryOut(ctx, j, o.NoBuild); !j.quiet || result.Err != nil {
+		if result := f.carryOut(ctx, j, &b, o.NoBuild); !j.quiet || result.Err != nil {
 			results = append(results, result)
 		}
 	}
@@ -173,22 +176,41 @@ func (f *Factory) Plan(ctx context.Context, o Options) ([]plan.Job, error) {
 	return list, nil
 }
 
-// Rebuild builds and publishes a channel's image whatever the plan says: of
-// its head, or of the commit rev. Moving tags move only if that is the head.
-func (f *Factory) Rebuild(ctx context.Context, channel, rev string) (Result, error) {
-	asked, err := f.revision(ctx, channel, rev)
+// Rebuild builds and publishes images of a channel whatever the plan says, those
+// that are named or all: of its head, or of the commit rev. Moving tags move only if
+// that is the head.
+func (f *Factory) Rebuild(ctx context.Context, channel, rev string, images ...string) ([]Result, error) {
+	asked, err := f.revisions(ctx, channel, rev, images...)
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	asked.byHand = true
-	targets, known := f.resolve(ctx, asked)
-	return f.carryOut(ctx, job{revision: asked, targets: targets, plan: plan.Request(known, asked.isHead)}, false), nil
+	var results []Result
+	var b bench
+	defer b.end()
+	for _, r := range asked {
+		if ctx.Err() != nil {
+			break
+		}
+		r.byHand = true
+		targets, known := f.resolve(ctx, r)
+		results = append(results, f.carryOut(ctx, job{revision: r, targets: targets, plan: plan.Request(known, r.isHead)}, &b, false))
+	}
+	return results, nil
+}
+
+// logOf is the log of an image of a channel, which is named where there are several.
+func (f *Factory) logOf(channel, image string) *slog.Logger {
+	log := f.Log.With("channel", channel)
+	if image == "" || len(f.Config.Images) == 1 {
+		return log
+	}
+	return log.With("imageName", image)
 }
 
 // carryOut does what is due and records how it ended.
-func (f *Factory) carryOut(ctx context.Context, j job, noBuild bool) Result {
-	result := Result{Channel: j.plan.Channel, Rev: j.plan.Rev, Action: j.plan.Action, Reason: j.plan.Reason, Published: []Published{}, Since: j.since}
-	log := f.Log.With("channel", j.plan.Channel, "rev", j.plan.Rev)
+func (f *Factory) carryOut(ctx context.Context, j job, b *bench, noBuild bool) Result {
+	result := Result{Channel: j.plan.Channel, ImageName: j.plan.ImageName, Rev: j.plan.Rev, Action: j.plan.Action, Reason: j.plan.Reason, Published: []Published{}, Since: j.since}
+	log := f.logOf(j.plan.Channel, j.plan.ImageName).With("rev", j.plan.Rev)
 	err := j.plan.Err
 	switch {
 	case err != nil:
@@ -204,12 +226,17 @@ func (f *Factory) carryOut(ctx context.Context, j job, noBuild bool) Result {
 		log.Info("building", "reason", j.plan.Reason)
 		start, fetched, pushed := f.Now(), f.Moved.Fetched.Load(), f.Moved.Pushed.Load()
 		var done outcome
-		done, err = f.build(ctx, j, log)
+		done, err = f.build(ctx, j, b, log)
 		result.Published, result.Stats = published(done.targets), done.stats
 		result.Stats.Took = f.Now().Sub(start)
 		result.Stats.Fetched = f.Moved.Fetched.Load() - fetched
 		result.Stats.Pushed = f.Moved.Pushed.Load() - pushed
-		if err == nil && allKept(done.targets) {
+		switch {
+		case err != nil:
+		case done.unchanged:
+			log.Info(string(plan.Unchanged))
+			result.Action, result.Reason = plan.None, plan.Unchanged
+		case allKept(done.targets):
 			result.Action, result.Reason = plan.None, plan.Kept
 		}
 	}
@@ -234,9 +261,9 @@ func (f *Factory) recordFailure(ctx context.Context, result Result, err error) R
 		return result // being told to stop is no failure of the channel
 	}
 	if f.LogFailures {
-		f.Log.Error("not published", "channel", result.Channel, "rev", result.Rev, "error", err)
+		f.logOf(result.Channel, result.ImageName).Error("not published", "rev", result.Rev, "error", err)
 	}
-	failure, err := f.Store.Fail(result.Channel, result.Rev, result.Error, f.Now())
+	failure, err := f.Store.Fail(record.Subject{Channel: result.Channel, ImageName: result.ImageName}, result.Rev, result.Error, f.Now())
 	if err != nil {
 		f.Log.Error("failure not recorded", "error", err)
 	}

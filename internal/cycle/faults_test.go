@@ -21,7 +21,7 @@ func (w *world) failsAlone(t testing.TB, want ...string) {
 	t.Helper()
 	rev := w.upstream.Head(release)
 	results := w.cycle()
-	if got := outcome(results); len(got) != 2 || got[0] != release+": failed" || got[1] != unstable+": build (new commit)" && got[1] != unstable+": none (up to date)" {
+	if got := w.outcome(results); len(got) != 2 || got[0] != release+": failed" || got[1] != unstable+": build (new commit)" && got[1] != unstable+": none (up to date)" {
 		t.Fatalf("the cycle ended with %v, want a failure of %s only\n%s", got, release, w.log.text())
 	}
 	contains(t, "error", results[0].Error, want...)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
 )
 
@@ -28,7 +29,7 @@ func TestWithoutNixpkgsNoCommit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, settings{image: absolute(t, tt.folder), publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}})
+			w := newWorld(t, settings{image: absolute(t, tt.folder), channels: bothLatest, publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}})
 			w.setHead(release, tt.first)
 			w.setHead(unstable, "shared")
 			first := w.expect(release+": build (new commit)", unstable+": build (new commit)")
@@ -46,7 +47,7 @@ func TestWithoutNixpkgsNoCommit(t *testing.T) {
 			rev := w.setHead(release, tt.second)
 			w.mark()
 			second := w.cycle()[0]
-			if second.Err != nil || second.Published[0].Digest != digest || w.tag(0, release, rev) != digest.String() || w.tag(0, release, "latest") != digest.String() {
+			if second.Err != nil || second.Reason != plan.Unchanged || second.Published[0].Digest != digest || w.tag(0, release, rev) != "" || w.tag(0, release, "latest") != digest.String() {
 				t.Errorf("after a move: %+v, want the digest %s", second, digest)
 			}
 			if n := w.wire.count("PUT", "/blobs/uploads/") + w.wire.count("PATCH", "/blobs/uploads/"); n > 0 {
@@ -59,6 +60,7 @@ func TestWithoutNixpkgsNoCommit(t *testing.T) {
 			w.tidy()
 
 			w.loseState()
+			w.expect(release+": none (unchanged)", unstable+": none (unchanged)")
 			w.expect(release+": none (up to date)", unstable+": none (up to date)")
 		})
 	}
@@ -67,7 +69,7 @@ func TestWithoutNixpkgsNoCommit(t *testing.T) {
 // saysNothingOf looks for a commit in what an image says of itself.
 func (w *world) saysNothingOf(channel, rev string) {
 	w.t.Helper()
-	img := w.image(channel, rev)
+	img := w.image(channel, "latest")
 	for name, read := range map[string]func() ([]byte, error){"manifest": img.RawManifest, "configuration": img.RawConfigFile} {
 		text, err := read()
 		if err != nil {
@@ -79,7 +81,7 @@ func (w *world) saysNothingOf(channel, rev string) {
 			}
 		}
 	}
-	if list := w.inventory(channel, rev); !list.Rev.IsZero() || list.Channel != "" || len(list.Sources) > 0 || list.Recipe == "" {
+	if list := w.inventory(channel, "latest"); !list.Rev.IsZero() || list.Channel != "" || len(list.Sources) > 0 || list.Recipe == "" {
 		w.t.Errorf("the inventory: %+v", list)
 	}
 }
@@ -132,18 +134,18 @@ func TestBuildsAPackage(t *testing.T) {
 	p := w.command(privateNix(t, w.dir), "run", "--once")
 	p.Env = append(p.Env, "NIX_CONFIG=build-users-group =\nsandbox = false\nfsync-metadata = false", "NIX_REMOTE=")
 	p.succeeds(t)
-	tools := w.inventory(release, w.upstream.Head(release)).Tools
+	tools := w.inventory(release, "latest").Tools
 	if len(tools) != 2 || tools[1].Name != "motd" || tools[1].Version != "1.0" {
 		t.Fatalf("tools: %+v", tools)
 	}
-	stack, err := w.image(release, w.upstream.Head(release)).Layers()
+	stack, err := w.image(release, "latest").Layers()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := fileIn(t, stack, "nix/store/"+tools[1].Path.Base()+"/etc/motd"); string(got) != "built where it is wanted\n" {
 		t.Errorf("etc/motd of what was built is %q", got)
 	}
-	labels, err := w.image(release, w.upstream.Head(release)).ConfigFile()
+	labels, err := w.image(release, "latest").ConfigFile()
 	if err != nil || labels.Config.Labels[image.RevisionLabel] != "" {
 		t.Errorf("labels %v, %v", labels.Config.Labels, err)
 	}
@@ -160,11 +162,11 @@ func TestWithoutNixpkgsInParts(t *testing.T) {
 	defer f.Store.Close()
 	var parts []cycle.Part
 	for _, system := range f.Config.Systems {
-		part, err := f.BuildPart(t.Context(), release, "", system)
+		built, err := f.BuildParts(t.Context(), release, "", system)
 		if err != nil {
 			t.Fatal(err)
 		}
-		parts = append(parts, part)
+		parts = append(parts, built...)
 	}
 	result := f.Join(t.Context(), parts)
 	if result.Err != nil || len(result.Published) != 1 || result.Published[0].Digest != want {
@@ -189,14 +191,14 @@ func TestNixpkgsInOneSystemOnly(t *testing.T) {
 // The version that image.nix says is the one of tags.
 func TestTagOfTheVersion(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, settings{image: absolute(t, atticFolder), channels: `[ { name: nixos-26.05, tags: [ "{version}" ] } ]`})
+	w := newWorld(t, settings{image: absolute(t, atticFolder), channels: `[ { name: nixos-26.05, tags: [ latest, "{version}" ] } ]`})
 	digest := w.expect(release + ": build (new commit)")[0].Published[0].Digest
 	if got := w.tag(0, release, "0.1.0"); got != digest.String() {
 		t.Errorf("the tag 0.1.0 is %q, want %s", got, digest)
 	}
 	w.loseState()
 	w.untag(release, "0.1.0")
-	w.expect(release + ": none (up to date)")
+	w.expect(release + ": none (unchanged)")
 	if got := w.tag(0, release, "0.1.0"); got != digest.String() {
 		t.Errorf("put back, the tag 0.1.0 is %q, want %s", got, digest)
 	}

@@ -21,7 +21,7 @@ func TestIndexIsCheckedBeforeTheTag(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{channels: onlyRelease})
 	part := w.part(foreign)
-	repo, err := w.repository(w.config.Publish[0], release)
+	repo, err := w.repository(w.config.Publish[0], "nixpkgs-"+release)
 	if err != nil {
 		t.Fatal(err)
 	}

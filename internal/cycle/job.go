@@ -8,14 +8,23 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
+	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
-// subject is a channel and what it takes to publish it that depends on no commit.
+// subject is an image of a channel and what it takes to publish it that depends on
+// no commit. Where a channel cannot be asked about, it is the channel alone.
 type subject struct {
 	channel      config.Channel
+	image        config.Image
+	tags         config.Tags
 	recipe       recipe.ID
 	repositories []registry.Repository // one in each destination
+	label        string                // of its progress
+}
+
+func (s subject) id() record.Subject {
+	return record.Subject{Channel: s.channel.Name, ImageName: s.image.Name()}
 }
 
 // revision is a commit of a channel, to have an image of.
@@ -27,6 +36,19 @@ type revision struct {
 	byHand bool // somebody asks for it, whatever a cycle would do
 }
 
+// commitTag is the tag of the commit. An image without nixpkgs has none.
+func (r revision) commitTag() string { return r.tags.Commit(r.commit.Rev.String()) }
+
+// tagsFor are the tags that move with the head. A version or digest that is not
+// known is "".
+func (r revision) tagsFor(version, digest string) []string {
+	return r.tags.For(r.values(version, digest))
+}
+
+func (r revision) values(version, digest string) config.TagValues {
+	return config.TagValues{Rev: r.commit.Rev, Date: r.commit.Date, Version: version, Digest: digest}
+}
+
 // job is what to do about a revision, and what is there of it already.
 type job struct {
 	revision
@@ -35,9 +57,10 @@ type job struct {
 	quiet   bool // nothing is due, and nobody needs to hear of it
 }
 
-// failed makes a job of the error that keeps a revision of the channel, or the
-// channel itself, from being looked at.
+// failed makes a job of the error that keeps a revision, or the channel itself,
+// from being looked at.
 func (r revision) failed(rev git.Rev, err error) job {
 	head := heads.Head{Channel: r.channel.Name, Commit: heads.Commit{Rev: rev}}
-	return job{revision: r, plan: plan.Make([]plan.Channel{{Name: r.channel.Name, Head: head, HeadErr: err}})[0]}
+	known := plan.Channel{Name: r.channel.Name, ImageName: r.image.Name(), Head: head, HeadErr: err}
+	return job{revision: r, plan: plan.Make([]plan.Channel{known})[0]}
 }

@@ -138,7 +138,7 @@ func (w *world) furnish(t *testing.T, root string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := strings.ReplaceAll(string(text), fmt.Sprintf("image: %q", w.config.Image), "image: image")
+	there := strings.ReplaceAll(string(text), fmt.Sprintf("folder: %q", w.config.Images[0].Folder), "folder: image")
 	if diff := cmp.Diff(string(text), there); diff == "" {
 		t.Fatal("the configuration names no image folder")
 	}

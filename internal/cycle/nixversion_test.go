@@ -22,7 +22,7 @@ func TestNixTooOld(t *testing.T) {
 	f := w.open()
 	defer f.Store.Close()
 	// The error is one that the command line adds advice to.
-	failure, err := f.Store.Failure(release, gittest.Rev(w.upstream.Head(release)))
+	failure, err := f.Store.Failure(base(release), gittest.Rev(w.upstream.Head(release)))
 	if err != nil || failure == nil {
 		t.Fatalf("failure on record: %+v, %v", failure, err)
 	}

@@ -84,7 +84,7 @@ func (f *Factory) objects(ctx context.Context, w work, e evaluated, optional boo
 		store.Substituters = append(store.Substituters, sub.URL)
 		store.Keys = append(store.Keys, sub.Keys...)
 	}
-	folders, err := recipe.Folders(f.Config.Image)
+	folders, err := recipe.Folders(w.image.Folder)
 	if err != nil {
 		return objects{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +13,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/reuse"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
@@ -45,36 +45,33 @@ type evaluated struct {
 
 // pack makes the layers of the systems, one after the other, and beside them the
 // source's, which they share. After an error it returns those that were made.
-func (f *Factory) pack(ctx context.Context, w work, systems []config.System) (stacks, error) {
+func (f *Factory) pack(ctx context.Context, w work, sets []evaluated) (stacks, error) {
 	var s stacks
-	sets, err := f.evaluateAll(ctx, w, systems)
-	if err != nil {
-		return s, err
-	}
+	old := w.earlier()
 	group, groupCtx := errgroup.WithContext(ctx)
 	if sets[0].set.HasNixpkgs() {
 		group.Go(func() (err error) {
-			if s.base, err = f.packSource(groupCtx, w); err != nil {
+			if s.base, err = f.packSource(groupCtx, w, old); err != nil {
 				return fmt.Errorf("source: %w", err)
 			}
 			return nil
 		})
 	}
 	group.Go(func() (err error) {
-		s.each, s.lacks, err = f.packSystems(groupCtx, w, sets)
+		s.each, s.lacks, err = f.packSystems(groupCtx, w, old, sets)
 		return err
 	})
-	err = group.Wait()
+	err := group.Wait()
 	return s, err
 }
 
-// evaluateAll asks Nix what the image is for each of the systems. Whether nixpkgs
+// evaluate asks Nix what the image is for each of the systems. Whether nixpkgs
 // is in it cannot depend on the system.
-func (f *Factory) evaluateAll(ctx context.Context, w work, systems []config.System) ([]evaluated, error) {
+func (f *Factory) evaluate(ctx context.Context, w work, systems []config.System) ([]evaluated, error) {
 	sets := make([]evaluated, len(systems))
 	for i, system := range systems {
 		var err error
-		if sets[i], err = f.evaluate(ctx, w, system); err != nil {
+		if sets[i], err = f.evaluateFor(ctx, w, system); err != nil {
 			return nil, fmt.Errorf("%s: toolset: %w", system.Nix, err)
 		}
 		if sets[i].set.HasNixpkgs() != sets[0].set.HasNixpkgs() {
@@ -85,16 +82,19 @@ func (f *Factory) evaluateAll(ctx context.Context, w work, systems []config.Syst
 }
 
 // packSource returns the layer with the source, from a registry if one has it.
-func (f *Factory) packSource(ctx context.Context, w work) (*layers.Layer, error) {
-	if layer := w.old.Layer(layers.LinkedKeyOf(f.encoding(), w.src.objects)); layer != nil {
+func (f *Factory) packSource(ctx context.Context, w work, old reuse.Index) (*layers.Layer, error) {
+	key := layers.LinkedKeyOf(f.encoding(), w.src.objects)
+	if layer := old.Layer(key); layer != nil {
 		return layer, nil
 	}
-	return f.packer(w).Linked(ctx, w.src.tree, w.src.objects)
+	return w.made.take(key, nil, nil, func() (*layers.Layer, error) {
+		return f.packer(w).Linked(ctx, w.src.tree, w.src.objects)
+	})
 }
 
-func (f *Factory) packSystems(ctx context.Context, w work, sets []evaluated) (made []stack, lacks lacking, err error) {
+func (f *Factory) packSystems(ctx context.Context, w work, old reuse.Index, sets []evaluated) (made []stack, lacks lacking, err error) {
 	for _, e := range sets {
-		s, err := f.packSystem(ctx, w, e)
+		s, err := f.packSystem(ctx, w, old, e)
 		var absent *binarycache.NotFoundError
 		switch {
 		case err == nil:
@@ -134,7 +134,7 @@ func (f *Factory) assemble(w work, s stacks) ([]image.Part, error) {
 func (f *Factory) facts(w work, set toolset.Toolset) image.Facts {
 	facts := image.Facts{Recipe: w.recipe, Version: set.Version, Labels: set.Labels, Extra: f.Config.Labels}
 	if !set.HasNixpkgs() {
-		facts.Name = filepath.Base(f.Config.Image)
+		facts.Name = w.image.Name()
 		return facts
 	}
 	facts.Nixpkgs = &image.Nixpkgs{

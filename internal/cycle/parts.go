@@ -19,54 +19,72 @@ import (
 // Part is the image of one system, pushed by digest, that waits for those of
 // the other systems. The JSON form goes from one job of a CI matrix to the next.
 type Part struct {
-	Channel string        `json:"channel"`
-	Rev     git.Rev       `json:"rev"`
-	System  config.System `json:"system"`
-	Recipe  recipe.ID     `json:"recipe"`
-	Digest  string        `json:"digest"`
+	Channel   string        `json:"channel"`
+	ImageName string        `json:"imageName"`
+	Rev       git.Rev       `json:"rev"`
+	System    config.System `json:"system"`
+	Recipe    recipe.ID     `json:"recipe"`
+	Digest    string        `json:"digest"`
 
 	// Lacks is the store path that no cache has, where the digest is empty.
 	Lacks nix.BaseName `json:"lacks,omitzero"`
 
 	Nix string `json:"nix"` // version of the one that evaluated
+
+	Err error `json:"-"` // why there is none
 }
 
-// BuildPart builds the image of one system and pushes it to every destination,
-// under its digest only.
-func (f *Factory) BuildPart(ctx context.Context, channel, rev string, system config.System) (Part, error) {
-	asked, err := f.revision(ctx, channel, rev)
+// BuildParts builds images of one system, those of a channel that are named or all,
+// and pushes them to every destination, under their digests only. One that fails
+// does not stop the others.
+func (f *Factory) BuildParts(ctx context.Context, channel, rev string, system config.System, images ...string) ([]Part, error) {
+	asked, err := f.revisions(ctx, channel, rev, images...)
 	if err != nil {
-		return Part{}, err
+		return nil, err
 	}
-	systems := f.Config.SystemsOf(asked.channel)
-	if !slices.Contains(systems, system) {
-		return Part{}, fmt.Errorf("%s is not a system of %s (it has %v)", system, channel, systems)
+	if systems := f.Config.SystemsOf(asked[0].channel); !slices.Contains(systems, system) {
+		return nil, fmt.Errorf("%s is not a system of %s (it has %v)", system, channel, systems)
 	}
-	j := job{revision: asked, targets: untried(asked)}
-	log := f.Log.With("channel", channel, "rev", asked.commit.Rev)
-	return withoutLost(ctx, log, false, func(fresh bool) (Part, error) { return f.part(ctx, j, system, fresh, log) })
+	var b bench
+	defer b.end()
+	var parts []Part
+	for _, r := range asked {
+		j := job{revision: r, targets: untried(r)}
+		log := f.logOf(channel, r.image.Name()).With("rev", r.commit.Rev)
+		if ctx.Err() != nil {
+			break
+		}
+		part, err := withoutLost(ctx, log, false, func(fresh bool) (Part, error) { return f.part(ctx, j, system, &b, fresh, log) })
+		part.Err = err
+		parts = append(parts, part)
+	}
+	return parts, nil
 }
 
 // untried are the targets of a revision that nobody has asked for it.
 func untried(r revision) []target {
 	targets := make([]target, len(r.repositories))
 	for i, repo := range r.repositories {
-		targets[i] = target{repo: repo, ref: repo.Ref(r.commit.Rev.String())}
+		targets[i] = at(repo, r.commitTag(), false)
 	}
 	return targets
 }
 
 // part makes the image of one system and pushes it. The digest is empty for an
 // optional system that upstream does not have.
-func (f *Factory) part(ctx context.Context, j job, system config.System, fresh bool, log *slog.Logger) (Part, error) {
-	part := Part{Channel: j.channel.Name, Rev: j.commit.Rev, System: system, Recipe: j.recipe}
-	w, end, err := f.begin(ctx, j, fresh, log)
+func (f *Factory) part(ctx context.Context, j job, system config.System, b *bench, fresh bool, log *slog.Logger) (Part, error) {
+	part := Part{Channel: j.channel.Name, ImageName: j.image.Name(), Rev: j.commit.Rev, System: system, Recipe: j.recipe}
+	w, end, err := f.begin(ctx, j, b, fresh, log)
 	if err != nil {
 		return part, err
 	}
 	defer end()
 	part.Nix = w.nix.Version
-	stacks, err := f.pack(ctx, w, []config.System{system})
+	sets, err := f.evaluate(ctx, w, []config.System{system})
+	if err != nil {
+		return part, err
+	}
+	stacks, err := f.pack(ctx, w, sets)
 	part.Lacks = stacks.lacks[system]
 	if err != nil || len(stacks.each) == 0 {
 		return part, err
@@ -93,8 +111,8 @@ func (f *Factory) part(ctx context.Context, j job, system config.System, fresh b
 // pushed. It is the same image as if one machine had built all systems.
 func (f *Factory) Join(ctx context.Context, parts []Part) Result {
 	first := parts[0]
-	result := Result{Channel: first.Channel, Rev: first.Rev, Action: plan.None, Published: []Published{}}
-	j, err := f.planJoin(ctx, first.Channel, first.Rev)
+	result := Result{Channel: first.Channel, ImageName: first.ImageName, Rev: first.Rev, Action: plan.None, Published: []Published{}}
+	j, err := f.planJoin(ctx, first)
 	if err == nil {
 		result.Action, result.Reason = j.plan.Action, j.plan.Reason
 		err = j.plan.Err
@@ -113,12 +131,13 @@ func (f *Factory) Join(ctx context.Context, parts []Part) Result {
 	return f.recordFailure(ctx, result, err)
 }
 
-// planJoin makes the job for a commit whose parts were built.
-func (f *Factory) planJoin(ctx context.Context, channel string, rev git.Rev) (job, error) {
-	r, err := f.revision(ctx, channel, rev.String())
+// planJoin makes the job for a commit and an image whose parts were built.
+func (f *Factory) planJoin(ctx context.Context, of Part) (job, error) {
+	asked, err := f.revisions(ctx, of.Channel, of.Rev.String(), of.ImageName)
 	if err != nil {
 		return job{}, err
 	}
+	r := asked[0]
 	targets, known := f.resolve(ctx, r)
 	if !r.isHead {
 		return job{revision: r, targets: targets, plan: plan.Fill(known)}, nil
@@ -159,7 +178,7 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) ([]target, erro
 	if err := f.Store.Record(publications(j, targets, f.Now())); err != nil {
 		return targets, err
 	}
-	return targets, f.Store.Succeed(j.channel.Name, j.commit.Rev)
+	return targets, f.Store.Succeed(j.id(), j.commit.Rev)
 }
 
 // partOf returns the image of a system, nil for an optional one that upstream
@@ -171,8 +190,8 @@ func (f *Factory) partOf(ctx context.Context, j job, parts []Part, system config
 	}
 	part := parts[i]
 	switch {
-	case part.Channel != j.channel.Name || part.Rev != j.commit.Rev:
-		return nil, fmt.Errorf("the part is of %s@%s", part.Channel, part.Rev)
+	case part.Channel != j.channel.Name || part.ImageName != j.image.Name() || part.Rev != j.commit.Rev:
+		return nil, fmt.Errorf("the part is of %s %s@%s", part.Channel, part.ImageName, part.Rev)
 	case part.Recipe != j.recipe:
 		return nil, fmt.Errorf("the part was made by the recipe %s, this configuration has %s", part.Recipe, j.recipe)
 	case part.Digest == "" && slices.Contains(j.channel.Optional, system):

@@ -5,37 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
-	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/reuse"
-	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
 // outcome is what a build left: what the targets have now, and what it took.
 type outcome struct {
-	targets []target
-	stats   Stats
+	targets   []target
+	stats     Stats
+	unchanged bool // nothing had to be made
 }
 
 // build makes what is due, publishes and records it. What a user asked for by
 // hand is made from nothing.
-func (f *Factory) build(ctx context.Context, j job, log *slog.Logger) (outcome, error) {
+func (f *Factory) build(ctx context.Context, j job, b *bench, log *slog.Logger) (outcome, error) {
 	fresh := j.plan.Reason == plan.Requested
-	return withoutLost(ctx, log, fresh, func(fresh bool) (outcome, error) { return f.pass(ctx, j, fresh, log) })
+	return withoutLost(ctx, log, fresh, func(fresh bool) (outcome, error) { return f.pass(ctx, j, b, fresh, log) })
 }
 
-// pass is the way from a commit to its tags.
-func (f *Factory) pass(ctx context.Context, j job, fresh bool, log *slog.Logger) (outcome, error) {
+// pass is the way from a commit to the tags of an image.
+func (f *Factory) pass(ctx context.Context, j job, b *bench, fresh bool, log *slog.Logger) (outcome, error) {
 	done := outcome{targets: j.targets}
-	w, end, err := f.begin(ctx, j, fresh, log)
+	w, end, err := f.begin(ctx, j, b, fresh, log)
 	if err != nil {
 		return done, err
 	}
 	defer end()
-	stacks, err := f.pack(ctx, w, f.Config.SystemsOf(j.channel))
+	sets, err := f.evaluate(ctx, w, f.Config.SystemsOf(j.channel))
+	if err != nil {
+		return done, err
+	}
+	if settled, err := f.settle(ctx, j, sets); err != nil || settled.unchanged {
+		return settled, err
+	}
+	stacks, err := f.pack(ctx, w, sets)
 	done.stats = stacks.stats()
 	if err != nil {
 		return done, err
@@ -48,7 +55,7 @@ func (f *Factory) pass(ctx context.Context, j job, fresh bool, log *slog.Logger)
 	if err != nil {
 		return done, err
 	}
-	if done.targets, err = f.publish(ctx, j, index, unsaid{stacks.lacks, w.nix.Version}, w.dir); err != nil {
+	if done.targets, err = f.publish(ctx, j, index, unsaid{stacks.lacks, w.nix.Version}, w.own); err != nil {
 		return done, err
 	}
 	if err := f.record(j, done.targets); err != nil {
@@ -61,55 +68,38 @@ func (f *Factory) pass(ctx context.Context, j job, fresh bool, log *slog.Logger)
 // work is what an image is made of and with. Nothing in it changes.
 type work struct {
 	revision
-	src nixpkgs
-	old reuse.Index // what registries have of earlier images
-	nix evaluator.Nix
-	dir string // of this build alone
-	log *slog.Logger
+	materials
+	own     string             // folder of this image alone
+	earlier func() reuse.Index // what registries have of earlier images
+	log     *slog.Logger
 }
 
 // begin finds out whether the image could be pushed at all, and takes in what it
-// is made of. end gives back what the work holds.
-func (f *Factory) begin(ctx context.Context, j job, fresh bool, log *slog.Logger) (w work, end func(), err error) {
+// is made of. end says that the work is done.
+func (f *Factory) begin(ctx context.Context, j job, b *bench, fresh bool, log *slog.Logger) (w work, end func(), err error) {
 	w = work{revision: j.revision, log: log}
 	for _, t := range j.targets {
+		if t.plain {
+			continue // most of them are there already
+		}
 		if err := t.repo.CanPush(ctx); err != nil {
-			return w, nil, fmt.Errorf("publish: %s: %w", t.repo.Ref(j.commit.Rev.String()), err)
+			return w, nil, fmt.Errorf("publish: %s: %w", t.ref, err)
 		}
 	}
-	dir, release, err := f.workDir(ctx)
-	if err != nil {
+	if w.materials, err = f.lay(ctx, b, j.revision, log); err != nil {
 		return w, nil, err
 	}
-	w.dir = dir
+	if w.own, err = os.MkdirTemp(w.dir, j.image.Name()+"-"); err != nil {
+		return w, nil, err
+	}
 	using, forget := context.WithCancel(ctx)
-	if !fresh {
-		w.old = reuse.Find(using, f.earlier(j.revision), reuse.Options{Limit: f.LookBack, Lost: lostBlobs(j.targets), Log: log})
-	}
-	w, giveBack, err := f.takeIn(ctx, w)
-	if err != nil {
-		forget()
-		release()
-		return w, nil, err
-	}
-	return w, func() {
-		giveBack()
-		forget()
-		release()
-	}, nil
-}
-
-// workDir makes the folder of one build. release removes it.
-func (f *Factory) workDir(ctx context.Context) (dir string, release func(), err error) {
-	dir, remove, err := workdir.Make(ctx, f.Dir)
-	if err != nil {
-		return "", nil, err
-	}
-	return dir, func() {
-		if err := remove(); err != nil {
-			f.Log.Warn("a work folder is left behind", "error", err)
+	w.earlier = func() reuse.Index {
+		if fresh {
+			return reuse.Index{}
 		}
-	}, nil
+		return reuse.Find(using, f.earlier(j.revision), reuse.Options{Limit: f.LookBack, Lost: lostBlobs(j.targets), Log: log})
+	}
+	return w, forget, nil
 }
 
 // withoutLost makes an image, and makes it again from nothing if a layer that was

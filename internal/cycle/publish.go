@@ -30,6 +30,9 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 	if err != nil {
 		return j.targets, err
 	}
+	if j, err = j.aim(image.WithoutNixpkgs(manifest)); err != nil {
+		return j.targets, err
+	}
 	if err := f.push(ctx, j, index); err != nil {
 		return j.targets, err
 	}
@@ -49,7 +52,10 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 	}
 	var moving []string
 	if isHead {
-		moving = j.channel.TagsFor(j.commit.Rev, j.commit.Date, made.version)
+		moving = j.tagsFor(made.version, digest.Hex)
+	} else if !j.depends() {
+		f.Log.Info("not tagged, for the channel has moved on", "channel", j.channel.Name, "imageName", j.image.Name(), "rev", j.commit.Rev)
+		return j.targets, nil
 	}
 	targets, err := f.setTags(ctx, j, index, made, moving)
 	if err != nil {
@@ -61,7 +67,7 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 // push sends the index to every target, under its digest only.
 func (f *Factory) push(ctx context.Context, j job, index v1.ImageIndex) error {
 	for _, t := range j.targets {
-		pushing := f.Progress.Start(j.channel.Name+" pushing", 0)
+		pushing := f.Progress.Start(j.label+" pushing", 0)
 		err := t.repo.Push(ctx, index)
 		pushing.Done()
 		if err != nil {
@@ -79,13 +85,13 @@ func (f *Factory) setTags(ctx context.Context, j job, index v1.ImageIndex, made 
 	stays := make([]bool, len(targets))
 	var err error
 	for i, t := range targets {
-		if stays[i], err = f.setTag(ctx, j, t, index, j.commit.Rev.String()); err != nil {
+		if stays[i], err = f.setTag(ctx, j, t, index, t.tag); err != nil {
 			return targets, err
 		}
 	}
 	for _, tag := range moving {
 		for i, t := range targets {
-			if stays[i] {
+			if stays[i] || tag == t.tag {
 				continue
 			}
 			if _, err := f.setTag(ctx, j, t, index, tag); err != nil {
@@ -99,16 +105,16 @@ func (f *Factory) setTags(ctx context.Context, j job, index v1.ImageIndex, made 
 			f.Log.Info("published", "channel", j.channel.Name, "image", t.ref, "digest", made.state.Digest)
 			continue
 		}
-		if targets[i].held, err = keep(ctx, t, j.commit.Rev.String()); err != nil {
+		if targets[i].held, err = keep(ctx, t); err != nil {
 			return targets, err
 		}
 	}
 	return targets, nil
 }
 
-// keep reads the image that a commit's tag goes on to lead to.
-func keep(ctx context.Context, t target, tag string) (held, error) {
-	digest, err := t.repo.Digest(ctx, tag)
+// keep reads the image that a target's tag goes on to lead to.
+func keep(ctx context.Context, t target) (held, error) {
+	digest, err := t.repo.Digest(ctx, t.tag)
 	if err != nil {
 		return t.held, fmt.Errorf("%s: %w", t.ref, err)
 	}
@@ -143,8 +149,11 @@ func (f *Factory) mayTag(ctx context.Context, j job, digest v1.Hash) (isHead boo
 			outdated = fmt.Sprintf("GitHub cannot be asked whether the commit is still the head (%v)", err)
 		}
 	}
+	if !j.depends() {
+		return false, nil // it gets no tag
+	}
 	for _, t := range j.targets {
-		got, err := t.repo.Digest(ctx, j.commit.Rev.String())
+		got, err := t.repo.Digest(ctx, t.tag)
 		switch {
 		case errors.Is(err, registry.ErrNotFound):
 		case err != nil:

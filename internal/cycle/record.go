@@ -17,7 +17,7 @@ func publications(j job, targets []target, at time.Time) []record.Publication {
 			continue
 		}
 		list = append(list, record.Publication{
-			Channel: j.channel.Name,
+			Subject: j.id(),
 			Rev:     cmp.Or(t.state.Rev, j.commit.Rev), // an image without nixpkgs does not say it
 			Recipe:  t.state.Recipe,
 			Image:   t.ref,
@@ -27,6 +27,7 @@ func publications(j job, targets []target, at time.Time) []record.Publication {
 			Systems: t.systems,
 			Lacks:   t.lacks,
 			Nix:     t.nix,
+			Plain:   t.plain,
 			Checked: t.checked,
 			Action:  string(j.plan.Action),
 			Reason:  string(j.plan.Reason),
@@ -39,7 +40,7 @@ func publications(j job, targets []target, at time.Time) []record.Publication {
 func (f *Factory) record(j job, targets []target) error {
 	err := f.Store.Record(publications(j, targets, f.Now()))
 	if err == nil {
-		err = f.Store.Succeed(j.channel.Name, j.commit.Rev) // where all targets keep what is on record
+		err = f.Store.Succeed(j.id(), j.commit.Rev) // where all targets keep what is on record
 	}
 	if err != nil {
 		return fmt.Errorf("published, but not recorded: %w", err)

@@ -28,7 +28,7 @@ func (f *Factory) repairTags(ctx context.Context, j job) error {
 		known := t.recorded != nil && t.recorded.Digest == t.state.Digest
 		unrecorded = unrecorded || t.state.Found && !known
 		if known && t.checked.After(t.recorded.Checked) {
-			if err := f.Store.Check(j.channel.Name, t.ref, t.state.Digest, t.checked); err != nil {
+			if err := f.Store.Check(j.id(), t.ref, t.state.Digest, t.checked); err != nil {
 				return err
 			}
 		}
@@ -36,7 +36,7 @@ func (f *Factory) repairTags(ctx context.Context, j job) error {
 	if unrecorded {
 		return f.Store.Record(publications(j, j.targets, f.Now()))
 	}
-	return f.Store.Succeed(j.channel.Name, j.commit.Rev)
+	return f.Store.Succeed(j.id(), j.commit.Rev)
 }
 
 func (f *Factory) repairTarget(ctx context.Context, j job, t target) error {
@@ -48,7 +48,10 @@ func (f *Factory) repairTarget(ctx context.Context, j job, t target) error {
 	if !j.isHead {
 		return nil
 	}
-	for _, tag := range j.channel.TagsFor(j.commit.Rev, j.commit.Date, t.version) {
+	for _, tag := range j.tagsFor(t.version, t.state.Digest.Hex) {
+		if tag == t.tag {
+			continue
+		}
 		if err := f.moveTag(ctx, j, t, tag); err != nil {
 			return err
 		}
@@ -56,9 +59,9 @@ func (f *Factory) repairTarget(ctx context.Context, j job, t target) error {
 	return nil
 }
 
-// putBack makes the commit's tag point to the image on record again.
+// putBack makes the tag of a target point to the image on record again.
 func (f *Factory) putBack(ctx context.Context, j job, t target) (stays bool, err error) {
-	if stays, err = f.refused(t, j.commit.Rev.String()); err != nil || stays {
+	if stays, err = f.refused(t, t.tag); err != nil || stays {
 		return stays, err
 	}
 	f.Log.Warn("the commit's tag was gone or moved by somebody else, putting it back", "channel", j.channel.Name, "image", t.ref, "digest", t.state.Digest)
@@ -66,7 +69,7 @@ func (f *Factory) putBack(ctx context.Context, j job, t target) (stays bool, err
 	if err != nil {
 		return false, err
 	}
-	return f.setTag(ctx, j, t, index, j.commit.Rev.String())
+	return f.setTag(ctx, j, t, index, t.tag)
 }
 
 // moveTag makes a moving tag point to the image that the target has.
@@ -96,7 +99,7 @@ func (f *Factory) whole(ctx context.Context, j job, t target) error {
 	if err != nil || len(lost) == 0 {
 		return err
 	}
-	if err := f.Store.Check(j.channel.Name, t.ref, t.state.Digest, time.Time{}); err != nil {
+	if err := f.Store.Check(j.id(), t.ref, t.state.Digest, time.Time{}); err != nil {
 		return err
 	}
 	return fmt.Errorf("not set, for the registry has lost a part of the image: %s", lost[0])

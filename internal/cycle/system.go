@@ -21,7 +21,7 @@ import (
 
 // packSystem makes the layers of one system: it computes the closure of its toolset
 // and packs that.
-func (f *Factory) packSystem(ctx context.Context, w work, e evaluated) (stack, error) {
+func (f *Factory) packSystem(ctx context.Context, w work, old reuse.Index, e evaluated) (stack, error) {
 	store, err := f.objects(ctx, w, e, slices.Contains(w.channel.Optional, e.system))
 	if err != nil {
 		return stack{}, fmt.Errorf("toolset: %w", err)
@@ -31,7 +31,7 @@ func (f *Factory) packSystem(ctx context.Context, w work, e evaluated) (stack, e
 		return stack{}, fmt.Errorf("closure: %w", err)
 	}
 	w.log.Info("closure", "system", e.system.Nix, "paths", len(closed), "bytes", closure.Size(closed))
-	below, listings, err := f.packClosure(ctx, w, e, store, closed)
+	below, listings, err := f.packClosure(ctx, w, old, e, store, closed)
 	if err != nil {
 		return stack{}, fmt.Errorf("layers: %w", err)
 	}
@@ -42,9 +42,9 @@ func (f *Factory) packSystem(ctx context.Context, w work, e evaluated) (stack, e
 	return stack{evaluated: e, contents: contents{closed, store}, below: below, root: root}, nil
 }
 
-// evaluate asks Nix for the toolset of a system, and says which tools there are
+// evaluateFor asks Nix for the toolset of a system, and says which tools there are
 // none of.
-func (f *Factory) evaluate(ctx context.Context, w work, system config.System) (evaluated, error) {
+func (f *Factory) evaluateFor(ctx context.Context, w work, system config.System) (evaluated, error) {
 	e := evaluated{system: system, args: toolset.Args{
 		Nixpkgs:      w.src.unpacked,
 		System:       system.Nix,
@@ -56,9 +56,9 @@ func (f *Factory) evaluate(ctx context.Context, w work, system config.System) (e
 		Channel:      w.channel.Name,
 	}}
 	log := w.log.With("system", system.Nix)
-	evaluating := f.Progress.Start(w.channel.Name+" "+system.Nix+" evaluating", 0)
+	evaluating := f.Progress.Start(w.label+" "+system.Nix+" evaluating", 0)
 	var err error
-	e.set, err = toolset.Evaluate(ctx, w.nix, f.Config.Image, filepath.Join(w.dir, "nix-"+system.Nix), e.args)
+	e.set, err = toolset.Evaluate(ctx, w.nix, w.image.Folder, filepath.Join(w.own, "nix-"+system.Nix), e.args)
 	evaluating.Done()
 	if err != nil {
 		return e, err
@@ -75,7 +75,7 @@ func (f *Factory) evaluate(ctx context.Context, w work, system config.System) (e
 
 // packClosure makes the closure's layers, or finds them, and learns the tools'
 // files.
-func (f *Factory) packClosure(ctx context.Context, w work, e evaluated, store objects, closed []nix.PathInfo) ([]*layers.Layer, map[nix.StorePath][]string, error) {
+func (f *Factory) packClosure(ctx context.Context, w work, old reuse.Index, e evaluated, store objects, closed []nix.PathInfo) ([]*layers.Layer, map[nix.StorePath][]string, error) {
 	list := make(map[nix.StorePath]bool)
 	for _, tool := range e.set.Tools {
 		list[tool.Path] = true
@@ -84,12 +84,12 @@ func (f *Factory) packClosure(ctx context.Context, w work, e evaluated, store ob
 	below := make([]*layers.Layer, len(groups))
 	var todo int64
 	for i, objects := range groups {
-		below[i] = w.old.LayerWith(layers.KeyOf(f.encoding(), objects), objects, list)
+		below[i] = old.LayerWith(layers.KeyOf(f.encoding(), objects), objects, list)
 		if below[i] == nil {
 			todo += closure.Size(objects)
 		}
 	}
-	task := f.Progress.Start(w.channel.Name+" "+e.system.Nix+" layers", todo)
+	task := f.Progress.Start(w.label+" "+e.system.Nix+" layers", todo)
 	defer task.Done()
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -100,14 +100,16 @@ func (f *Factory) packClosure(ctx context.Context, w work, e evaluated, store ob
 		}
 		group.Go(func() error {
 			var err error
-			below[i], err = f.packer(w).Objects(ctx, counting{store, task}, objects, list)
+			below[i], err = w.made.take(layers.KeyOf(f.encoding(), objects), objects, list, func() (*layers.Layer, error) {
+				return f.packer(w).Objects(ctx, counting{store, task}, objects, list)
+			})
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
-	return below, listings(below, w.old, list), nil
+	return below, listings(below, old, list), nil
 }
 
 // listings returns the tools' files: of the layers that were made, else of those
@@ -131,7 +133,7 @@ const parallelLayers = 3
 
 // packRoot makes the layer with the database, the links and the root file system.
 func (f *Factory) packRoot(w work, e evaluated, closed []nix.PathInfo, listings map[nix.StorePath][]string) (*layers.Layer, error) {
-	root := image.Root{Image: f.Config.Image, Set: e.set, Inventory: w.inventory(e, listings)}
+	root := image.Root{Image: w.image.Folder, Set: e.set, Inventory: w.inventory(e, listings)}
 	createdBy := "root file system, links"
 	if e.set.HasDatabase() {
 		all := closed
@@ -140,7 +142,7 @@ func (f *Factory) packRoot(w work, e evaluated, closed []nix.PathInfo, listings 
 			all = slices.Concat(closed, w.src.objects)
 			root.Roots = append(root.Roots, w.src.paths()...)
 		}
-		root.Database = filepath.Join(w.dir, "db-"+e.system.Nix+".sqlite")
+		root.Database = filepath.Join(w.own, "db-"+e.system.Nix+".sqlite")
 		if err := nixdb.Write(root.Database, all); err != nil {
 			return nil, err
 		}
@@ -175,5 +177,5 @@ func (w work) inventory(e evaluated, listings map[nix.StorePath][]string) image.
 }
 
 func (f *Factory) packer(w work) layers.Packer {
-	return layers.Packer{Dir: w.dir, Encoding: f.encoding()}
+	return layers.Packer{Dir: w.own, Encoding: f.encoding()}
 }

@@ -3,7 +3,6 @@ package cycle
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
@@ -12,7 +11,7 @@ import (
 // is in place the registries are asked for them, as repairTags does.
 func (f *Factory) tagsToSet(ctx context.Context, j job) ([]string, error) {
 	if j.plan.Action != plan.None {
-		return append([]string{j.commit.Rev.String()}, j.movingTags()...), nil
+		return j.tagsToMake(), nil
 	}
 	if j.plan.Reason != plan.UpToDate {
 		return nil, nil
@@ -34,12 +33,15 @@ func (f *Factory) tagsToSet(ctx context.Context, j job) ([]string, error) {
 
 func (f *Factory) tagsToRepair(ctx context.Context, j job, t target) (tags []string, err error) {
 	if t.astray {
-		tags = append(tags, j.commit.Rev.String())
+		tags = append(tags, t.tag)
 	}
 	if !j.isHead {
 		return tags, nil
 	}
-	for _, tag := range j.channel.TagsFor(j.commit.Rev, j.commit.Date, t.version) {
+	for _, tag := range j.tagsFor(t.version, t.state.Digest.Hex) {
+		if tag == t.tag {
+			continue // it was asked for
+		}
 		strays, err := f.strays(ctx, t, tag)
 		if err != nil {
 			return tags, err
@@ -51,18 +53,15 @@ func (f *Factory) tagsToRepair(ctx context.Context, j job, t target) (tags []str
 	return tags, nil
 }
 
-// movingTags are those that would follow a new image. The version of nixpkgs is
-// known once its source is read; until then a tag that has it in it is its
-// template.
-func (r revision) movingTags() []string {
-	if !r.isHead {
-		return nil
+// tagsToMake are those that a new image would get. What they say of the image is
+// known once it is made; until then a tag is its template.
+func (j job) tagsToMake() []string {
+	var tags []string
+	if j.depends() {
+		tags = append(tags, j.commitTag())
 	}
-	tags := r.channel.TagsFor(r.commit.Rev, r.commit.Date, "")
-	for _, template := range r.channel.Tags {
-		if strings.Contains(template, "{version}") {
-			tags = append(tags, template)
-		}
+	if !j.isHead {
+		return tags
 	}
-	return tags
+	return slices.Concat(tags, j.tagsFor("", ""), j.tags.Unknown(j.values("", "")))
 }

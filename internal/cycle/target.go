@@ -22,7 +22,9 @@ import (
 // target is where a revision's image goes in one destination, and what is there.
 type target struct {
 	repo     registry.Repository
-	ref      string // repository and commit tag
+	tag      string // by which the image is known: that of the commit
+	ref      string // repository and tag
+	plain    bool   // the image does not depend on the commit, nor does the tag
 	recorded *record.Publication
 	held
 	lost []v1.Hash // what is gone below the digest
@@ -47,13 +49,14 @@ type unsaid struct {
 	nix   string  // version of the Nix that evaluated: the image would be the same by another
 }
 
-// resolve asks each destination for the tag of a revision's commit.
+// resolve asks each destination for the image of a revision.
 func (f *Factory) resolve(ctx context.Context, r revision) ([]target, plan.Channel) {
 	known := plan.Channel{
-		Name:    r.channel.Name,
-		Head:    heads.Head{Channel: r.channel.Name, Commit: r.commit},
-		Recipe:  r.recipe,
-		Systems: f.Config.SystemsOf(r.channel),
+		Name:      r.channel.Name,
+		ImageName: r.image.Name(),
+		Head:      heads.Head{Channel: r.channel.Name, Commit: r.commit},
+		Recipe:    r.recipe,
+		Systems:   f.Config.SystemsOf(r.channel),
 	}
 	var targets []target
 	for _, repo := range r.repositories {
@@ -71,25 +74,52 @@ func (f *Factory) resolve(ctx context.Context, r revision) ([]target, plan.Chann
 	return targets, known
 }
 
-// target asks one repository for the tag of a revision's commit.
+// target asks one repository for the image of a revision.
 func (f *Factory) target(ctx context.Context, r revision, repo registry.Repository) target {
-	t := target{repo: repo, ref: repo.Ref(r.commit.Rev.String())}
-	var err error
-	if t.recorded, err = f.Store.Publication(r.channel.Name, t.ref); err != nil {
+	t, err := f.known(r, repo)
+	if err != nil {
 		t.state.Err = err
 		return t
 	}
-	if t.held, t.astray, err = holds(ctx, r, repo, t.recorded); err != nil {
+	if t.plain && t.recorded.Rev != r.commit.Rev {
+		return t // which image this commit would have, only evaluation tells
+	}
+	if t.held, t.astray, err = holds(ctx, r, t); err != nil {
 		t.state.Err = fmt.Errorf("%s: %w", t.ref, err)
 	}
 	return t
 }
 
-// holds finds out which image a repository has under a commit's tag. If the digest
+// known is what the record knows of the image of a revision in a repository. An
+// image that was plain is taken for one still, unless the commit has another.
+func (f *Factory) known(r revision, repo registry.Repository) (t target, err error) {
+	t = at(repo, r.commitTag(), false)
+	if t.recorded, err = f.Store.Publication(r.id(), t.ref); err != nil {
+		return t, err
+	}
+	tag := r.tags.Fixed()
+	if tag == "" {
+		return t, nil
+	}
+	plain := at(repo, tag, true)
+	plain.recorded, err = f.Store.Publication(r.id(), plain.ref)
+	if err != nil || plain.recorded != nil && plain.recorded.Plain && (t.recorded == nil || plain.recorded.Recipe == r.recipe) {
+		return plain, err
+	}
+	return t, nil
+}
+
+// at is the target at a tag, of which nothing is known.
+func at(repo registry.Repository, tag string, plain bool) target {
+	return target{repo: repo, tag: tag, ref: repo.Ref(tag), plain: plain}
+}
+
+// holds finds out which image a repository has under a target's tag. If the digest
 // is the one on record, the record knows the recipe and the manifest need not be
 // fetched.
-func holds(ctx context.Context, r revision, repo registry.Repository, recorded *record.Publication) (h held, astray bool, err error) {
-	digest, err := repo.Digest(ctx, r.commit.Rev.String())
+func holds(ctx context.Context, r revision, t target) (h held, astray bool, err error) {
+	repo, recorded := t.repo, t.recorded
+	digest, err := repo.Digest(ctx, t.tag)
 	absent := errors.Is(err, registry.ErrNotFound)
 	switch {
 	case err != nil && !absent:

@@ -87,7 +87,7 @@ func replace(t testing.TB, file, before, after string) {
 // tag returns the digest that a tag has at a destination, "" if it is not there.
 func (w *world) tag(destination int, channel, tag string) string {
 	w.t.Helper()
-	repo, err := w.repository(w.config.Publish[destination], channel)
+	repo, err := w.repository(w.config.Publish[destination], "nixpkgs-"+channel)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func (w *world) inventory(channel, tag string) (list image.Inventory) {
 
 func (w *world) image(channel, tag string) v1.Image {
 	w.t.Helper()
-	repo, err := w.repository(w.config.Publish[0], channel)
+	repo, err := w.repository(w.config.Publish[0], "nixpkgs-"+channel)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -137,7 +137,7 @@ func TestStopBetweenChannels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{release + ": build (new commit)"}, outcome(results)); diff != "" {
+	if diff := cmp.Diff([]string{release + ": build (new commit)"}, w.outcome(results)); diff != "" {
 		t.Errorf("a stop after the first channel (-want +got):\n%s", diff)
 	}
 }

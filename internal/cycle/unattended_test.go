@@ -59,7 +59,7 @@ func (w *world) retag(channel, tag, to string) {
 
 func (w *world) index(channel, tag string) (registry.Repository, v1.ImageIndex) {
 	w.t.Helper()
-	repo, err := w.repository(w.config.Publish[0], channel)
+	repo, err := w.repository(w.config.Publish[0], "nixpkgs-"+channel)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -319,11 +319,14 @@ func (w *world) part(system string) cycle.Part {
 	w.t.Helper()
 	f := w.open()
 	defer f.Store.Close()
-	part, err := f.BuildPart(w.t.Context(), release, "", w.system(system))
+	parts, err := f.BuildParts(w.t.Context(), release, "", w.system(system))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return part
+	if parts[0].Err != nil {
+		w.t.Fatal(parts[0].Err)
+	}
+	return parts[0]
 }
 
 func (w *world) join(parts []cycle.Part) cycle.Result {
@@ -346,7 +349,7 @@ func TestPatience(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{want}, outcome(results)); diff != "" {
+		if diff := cmp.Diff([]string{want}, w.outcome(results)); diff != "" {
 			t.Errorf("the cycle ended otherwise (-want +got):\n%s", diff)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -65,6 +66,13 @@ func (w *wire) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sent = nil
+}
+
+// manifests are the requests for manifests, as "METHOD path".
+func (w *wire) manifests() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(w.sent), func(s string) bool { return !strings.Contains(s, "/manifests/") })
 }
 
 // count counts requests of a method whose path has a part.

@@ -56,6 +56,7 @@ type settings struct {
 	publish  []string // nil: an OCI layout
 	systems  string   // "": foreign
 	image    string   // "": the one of this repository
+	images   string   // YAML of the list; "": that image alone
 	channels string   // YAML of the list; "": both, the first with the tag latest
 	caches   string   // YAML of further substituters, asked before the stand-in's
 	dir      string   // "": a temporary folder
@@ -78,7 +79,10 @@ type world struct {
 	seen     int // requests to the upstream before mark
 }
 
-const bothChannels = "[ { name: nixos-26.05, tags: [ latest ] }, { name: nixos-unstable } ]"
+const (
+	bothChannels = "[ { name: nixos-26.05, tags: [ latest ] }, { name: nixos-unstable } ]"
+	bothLatest   = "[ { name: nixos-26.05, tags: [ latest ] }, { name: nixos-unstable, tags: [ latest ] } ]"
+)
 
 func newWorld(t testing.TB, s settings) *world {
 	t.Helper()
@@ -107,8 +111,8 @@ func newWorld(t testing.TB, s settings) *world {
 	for _, to := range s.publish {
 		text += fmt.Sprintf("- to: %q\n", to)
 	}
-	text += fmt.Sprintf("image: %q\nsystems: [ %s ]\nchannels: %s\ncache: work\nnix: %s\n",
-		image, or(s.systems, foreign), or(s.channels, bothChannels), or(s.nix, "path"))
+	text += fmt.Sprintf("images:%s\nsystems: [ %s ]\nchannels: %s\ncache: work\nnix: %s\n",
+		or(s.images, fmt.Sprintf(" [ { folder: %q } ]", image)), or(s.systems, foreign), or(s.channels, bothChannels), or(s.nix, "path"))
 	file := filepath.Join(w.dir, "channels.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -171,11 +175,11 @@ func (w *world) open() *cycle.Factory {
 	}
 }
 
-func (w *world) repository(dest config.Destination, channel string) (registry.Repository, error) {
+func (w *world) repository(dest config.Destination, under string) (registry.Repository, error) {
 	if dest.Layout != "" {
-		return registry.Layout(dest.Layout, dest.Repository(channel)), nil
+		return registry.Layout(dest.Layout, dest.Repository(under)), nil
 	}
-	repo, err := dest.Remote(channel)
+	repo, err := dest.Remote(under)
 	if err != nil {
 		return nil, err
 	}
@@ -207,28 +211,37 @@ func (w *world) cycleIn(ctx context.Context) []cycle.Result {
 	return results
 }
 
+// base is the base image of a channel.
+func base(channel string) record.Subject {
+	return record.Subject{Channel: channel, ImageName: "base"}
+}
+
 // rebuild asks for an image by hand.
 func (w *world) rebuild(channel, rev string) cycle.Result {
 	w.t.Helper()
 	f := w.open()
 	defer f.Store.Close()
-	result, err := f.Rebuild(w.t.Context(), channel, rev)
+	results, err := f.Rebuild(w.t.Context(), channel, rev)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return result
+	return results[0]
 }
 
 // outcome is a result in a form that tests compare: "channel: action (reason)",
-// or "channel: failed".
-func outcome(results []cycle.Result) []string {
+// or "channel: failed", with the name of the image where there are several.
+func (w *world) outcome(results []cycle.Result) []string {
 	list := []string{}
 	for _, r := range results {
+		of := r.Channel
+		if len(w.config.Images) > 1 {
+			of += " " + r.ImageName
+		}
 		if r.Err != nil {
-			list = append(list, r.Channel+": failed")
+			list = append(list, of+": failed")
 			continue
 		}
-		list = append(list, fmt.Sprintf("%s: %s (%s)", r.Channel, r.Action, r.Reason))
+		list = append(list, fmt.Sprintf("%s: %s (%s)", of, r.Action, r.Reason))
 	}
 	return list
 }
@@ -237,7 +250,7 @@ func outcome(results []cycle.Result) []string {
 func (w *world) expect(want ...string) []cycle.Result {
 	w.t.Helper()
 	results := w.cycle()
-	if diff := cmp.Diff(want, outcome(results)); diff != "" {
+	if diff := cmp.Diff(want, w.outcome(results)); diff != "" {
 		w.t.Fatalf("the cycle ended otherwise (-want +got):\n%s\n%s", diff, w.log.text())
 	}
 	return results

@@ -32,7 +32,7 @@ type Published struct {
 	Fixture *standin.Fixture
 	Rev     string
 	Digest  string
-	Ref     string // with the tag of the commit
+	Ref     string // with the tag of the commit, or the one that images without nixpkgs have
 }
 
 // Publish runs a cycle that makes the image of a folder, into an OCI layout, and
@@ -56,13 +56,14 @@ func Publish(t testing.TB, folder string, systems ...string) Published {
 	if len(results) != 1 || results[0].Err != nil {
 		t.Fatalf("the cycle ends with %+v", results)
 	}
+	tag := results[0].Published[0].Image
 	offered := httptest.NewServer(serve.Handler(filepath.Join(dir, "registry")))
 	t.Cleanup(offered.Close)
 	return Published{
 		Fixture: fixture,
 		Rev:     results[0].Rev.String(),
 		Digest:  results[0].Published[0].Digest.String(),
-		Ref:     fmt.Sprintf("%s/org/nixpkgs-%s:%s", strings.TrimPrefix(offered.URL, "http://"), Channel, results[0].Rev),
+		Ref:     fmt.Sprintf("%s/org/nixpkgs-%s:%s", strings.TrimPrefix(offered.URL, "http://"), Channel, tag[strings.LastIndex(tag, ":")+1:]),
 	}
 }
 
@@ -113,9 +114,9 @@ func parse(t testing.TB, server *standin.Server, folder, dir string, systems []s
 upstream: { repository: %s, api: %q, archive: %q }
 substituters: [ { url: %q, keys: [ %q ] } ]
 publish: [ { to: oci:./registry } ]
-image: %q
+images: [ { folder: %q } ]
 systems: [ %s ]
-channels: [ { name: %s } ]
+channels: [ { name: %s, tags: [ latest ] } ]
 `, standin.Repository, server.API(), server.Archive(), server.Cache(), server.PublicKey(), folder, strings.Join(systems, ", "), Channel))
 	if err != nil {
 		t.Fatal(err)

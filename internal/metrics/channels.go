@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -11,18 +12,23 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/git"
 )
 
-// channels is how far behind each channel is. The lag of one that waits for its
-// image grows between two cycles, so it is worked out when it is asked for.
+// Image is one that is made of a channel. A name that is "" stands for all of them.
+type Image struct{ Channel, Name string }
+
+func (i Image) labels() []string { return []string{i.Channel, i.Name} }
+
+// channels is how far behind the images of each channel are. The lag of one that is
+// waited for grows between two cycles, so it is worked out when it is asked for.
 type channels struct {
 	now func() time.Time
 
 	mu    sync.Mutex
-	known map[string]*state
+	known map[Image]*state
 }
 
-// state is a channel's.
+// state is that of an image.
 type state struct {
-	rev       git.Rev   // its head; zero if not known
+	rev       git.Rev   // the channel's head; zero if not known
 	since     time.Time // when it moved there; zero if not known
 	published bool
 }
@@ -30,11 +36,11 @@ type state struct {
 var lagNow = prometheus.NewDesc(
 	prometheus.BuildFQName(namespace, "", "channel_lag_seconds"),
 	"For how long the channel's head has been waiting for its image; 0 when it is published.",
-	[]string{"channel"}, nil,
+	[]string{"channel", "image"}, nil,
 )
 
 func newChannels(now func() time.Time) *channels {
-	return &channels{now: now, known: make(map[string]*state)}
+	return &channels{now: now, known: make(map[Image]*state)}
 }
 
 // Describe implements prometheus.Collector.
@@ -44,8 +50,8 @@ func (c *channels) Describe(ch chan<- *prometheus.Desc) { ch <- lagNow }
 func (c *channels) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(c.known)) {
-		s := c.known[name]
+	for _, image := range c.sorted() {
+		s := c.known[image]
 		var lag time.Duration
 		switch {
 		case s.published:
@@ -54,49 +60,60 @@ func (c *channels) Collect(ch chan<- prometheus.Metric) {
 		default:
 			lag = max(c.now().Sub(s.since), 0)
 		}
-		ch <- prometheus.MustNewConstMetric(lagNow, prometheus.GaugeValue, lag.Seconds(), name)
+		ch <- prometheus.MustNewConstMetric(lagNow, prometheus.GaugeValue, lag.Seconds(), image.labels()...)
 	}
 }
 
-// Channels says which channels are followed. The numbers of others are dropped:
-// nobody would ever bring them up to date.
-func (m *Metrics) Channels(names []string) {
+func (c *channels) sorted() []Image {
+	return slices.SortedFunc(maps.Keys(c.known), func(a, b Image) int {
+		return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// Images says which images are made of which channels. The numbers of others are
+// dropped: nobody would ever bring them up to date.
+func (m *Metrics) Images(images []Image) {
 	c := m.channels
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(c.known)) {
-		if !slices.Contains(names, name) {
-			delete(c.known, name)
-			m.drop(name)
+	for _, image := range c.sorted() {
+		if !slices.Contains(images, image) {
+			delete(c.known, image)
+			m.drop(image, slices.ContainsFunc(images, func(i Image) bool { return i.Channel == image.Channel }))
 		}
 	}
-	for _, name := range names {
-		if c.known[name] == nil {
-			c.known[name] = &state{}
-			m.begin(name)
+	for _, image := range images {
+		if c.known[image] == nil {
+			c.known[image] = &state{}
+			m.begin(image)
 		}
 	}
 }
 
-// begin makes a channel's numbers 0, so that the first change of one is seen as
+// begin makes an image's numbers 0, so that the first change of one is seen as
 // a change.
-func (m *Metrics) begin(channel string) {
-	m.heads.WithLabelValues(channel)
-	m.failures.WithLabelValues(channel)
-	m.failing.WithLabelValues(channel)
-	m.gone.WithLabelValues(channel)
-	m.lag.WithLabelValues(channel)
+func (m *Metrics) begin(image Image) {
+	m.heads.WithLabelValues(image.Channel)
+	m.gone.WithLabelValues(image.Channel)
+	m.failures.WithLabelValues(image.labels()...)
+	m.failing.WithLabelValues(image.labels()...)
+	m.lag.WithLabelValues(image.labels()...)
 	for _, r := range results {
-		m.builds.WithLabelValues(channel, string(r))
+		m.builds.WithLabelValues(append(image.labels(), string(r))...)
 	}
 }
 
-func (m *Metrics) drop(channel string) {
-	labels := prometheus.Labels{"channel": channel}
-	m.heads.DeletePartialMatch(labels)
+// drop takes away the numbers of an image, and those of its channel unless that is
+// followed still.
+func (m *Metrics) drop(image Image, followed bool) {
+	labels := prometheus.Labels{"channel": image.Channel}
+	if !followed {
+		m.heads.DeletePartialMatch(labels)
+		m.gone.DeletePartialMatch(labels)
+	}
+	labels["image"] = image.Name
 	m.failures.DeletePartialMatch(labels)
 	m.failing.DeletePartialMatch(labels)
-	m.gone.DeletePartialMatch(labels)
 	m.lag.DeletePartialMatch(labels)
 	m.publishedAt.DeletePartialMatch(labels)
 	m.builds.DeletePartialMatch(labels)
@@ -106,20 +123,22 @@ func (m *Metrics) drop(channel string) {
 // the push where that is known, zero where nothing is. The first head after the
 // start of the program is not counted as a change.
 func (m *Metrics) Head(channel string, rev git.Rev, since time.Time) {
-	m.with(channel, func(s *state) {
+	moved := false
+	m.with(Image{Channel: channel}, func(_ Image, s *state) {
 		if s.rev == rev {
 			return
 		}
-		if !s.rev.IsZero() {
-			m.heads.WithLabelValues(channel).Inc()
-		}
+		moved = moved || !s.rev.IsZero()
 		*s = state{rev: rev, since: since}
 	})
+	if moved {
+		m.heads.WithLabelValues(channel).Inc()
+	}
 }
 
 // Gone notes whether upstream has the channel's branch no more.
 func (m *Metrics) Gone(channel string, gone bool) {
-	m.with(channel, func(*state) {
+	m.with(Image{Channel: channel}, func(Image, *state) {
 		m.gone.WithLabelValues(channel).Set(0)
 		if gone {
 			m.gone.WithLabelValues(channel).Set(1)
@@ -129,47 +148,49 @@ func (m *Metrics) Gone(channel string, gone bool) {
 
 // Published notes the first image of a commit. It ends the lag if the commit is
 // the channel's head; others, such as heads that were passed over, have none.
-func (m *Metrics) Published(channel string, rev git.Rev, at time.Time) {
-	m.with(channel, func(s *state) {
-		m.publishedAt.WithLabelValues(channel).Set(float64(at.UnixMilli()) / 1000)
+func (m *Metrics) Published(of Image, rev git.Rev, at time.Time) {
+	m.with(of, func(image Image, s *state) {
+		m.publishedAt.WithLabelValues(image.labels()...).Set(float64(at.UnixMilli()) / 1000)
 		if s.rev != rev {
 			return
 		}
 		if !s.published && !s.since.IsZero() {
-			m.lag.WithLabelValues(channel).Observe(max(at.Sub(s.since), 0).Seconds())
+			m.lag.WithLabelValues(image.labels()...).Observe(max(at.Sub(s.since), 0).Seconds())
 		}
-		m.markPublished(channel, s)
+		m.markPublished(image, s)
 	})
 }
 
 // UpToDate notes that a commit has its image, as it had before: it was there, or
 // was made again by another recipe.
-func (m *Metrics) UpToDate(channel string, rev git.Rev) {
-	m.with(channel, func(s *state) {
+func (m *Metrics) UpToDate(of Image, rev git.Rev) {
+	m.with(of, func(image Image, s *state) {
 		if s.rev == rev {
-			m.markPublished(channel, s)
+			m.markPublished(image, s)
 		}
 	})
 }
 
 // Failed notes a try that failed, and how many did in a row.
-func (m *Metrics) Failed(channel string, inARow int) {
-	m.with(channel, func(*state) {
-		m.failures.WithLabelValues(channel).Inc()
-		m.failing.WithLabelValues(channel).Set(float64(inARow))
+func (m *Metrics) Failed(of Image, inARow int) {
+	m.with(of, func(image Image, _ *state) {
+		m.failures.WithLabelValues(image.labels()...).Inc()
+		m.failing.WithLabelValues(image.labels()...).Set(float64(inARow))
 	})
 }
 
-// with gives access to the state of a channel that is followed.
-func (m *Metrics) with(channel string, do func(*state)) {
+// with gives access to the states of images that are made.
+func (m *Metrics) with(of Image, do func(Image, *state)) {
 	m.channels.mu.Lock()
 	defer m.channels.mu.Unlock()
-	if s := m.channels.known[channel]; s != nil {
-		do(s)
+	for image, s := range m.channels.known {
+		if image == of || image.Channel == of.Channel && of.Name == "" {
+			do(image, s)
+		}
 	}
 }
 
-func (m *Metrics) markPublished(channel string, s *state) {
+func (m *Metrics) markPublished(image Image, s *state) {
 	s.published = true
-	m.failing.WithLabelValues(channel).Set(0)
+	m.failing.WithLabelValues(image.labels()...).Set(0)
 }

@@ -1,7 +1,7 @@
 // Package metrics turns what the factory does into what monitoring asks for:
 // numbers for Prometheus; and serves them, and the answers to probes, over HTTP.
 //
-// Numbers are kept per channel and not per commit, so that there are as many
+// Numbers are kept per channel and image and not per commit, so that there are as many
 // after years as on the first day. A channel that is no longer followed leaves
 // none behind.
 package metrics
@@ -46,12 +46,12 @@ type Metrics struct {
 	requests *requests
 
 	heads         *prometheus.CounterVec // by channel
-	failures      *prometheus.CounterVec // by channel
-	failing       *prometheus.GaugeVec   // by channel
+	failures      *prometheus.CounterVec // by channel and image
+	failing       *prometheus.GaugeVec   // by channel and image
 	gone          *prometheus.GaugeVec   // by channel
 	lag           *prometheus.HistogramVec
 	publishedAt   *prometheus.GaugeVec
-	builds        *prometheus.CounterVec   // by channel and result
+	builds        *prometheus.CounterVec   // by channel, image and result
 	buildDuration *prometheus.HistogramVec // by result
 	layers        *prometheus.CounterVec   // by origin
 	cycles        *prometheus.CounterVec   // by result
@@ -80,12 +80,12 @@ func New(o Options) *Metrics {
 		requests: &requests{},
 
 		heads:         counters("head_changes_total", "Commits that a channel moved to while it was followed.", "channel"),
-		failures:      counters("failures_total", "Failed attempts of a channel, at whatever step.", "channel"),
-		failing:       gauges("channel_failures", "Attempts that failed in a row, at the head of the channel or at a commit that is filled in; 0 when it is well.", "channel"),
+		failures:      counters("failures_total", "Failed attempts of an image, at whatever step.", "channel", "image"),
+		failing:       gauges("channel_failures", "Attempts that failed in a row, at the head of the channel or at a commit that is filled in; 0 when it is well.", "channel", "image"),
 		gone:          gauges("channel_gone", "1 while upstream has no branch of the channel any more, else 0.", "channel"),
-		lag:           histograms("publication_lag_seconds", "Time from a channel's move to a commit until its image was published.", lags, "channel"),
-		publishedAt:   gauges("channel_published_timestamp_seconds", "When an image of the channel was last published.", "channel"),
-		builds:        counters("builds_total", "Builds of images, by how they ended.", "channel", "result"),
+		lag:           histograms("publication_lag_seconds", "Time from a channel's move to a commit until its image was published.", lags, "channel", "image"),
+		publishedAt:   gauges("channel_published_timestamp_seconds", "When the image was last published.", "channel", "image"),
+		builds:        counters("builds_total", "Builds of images, by how they ended.", "channel", "image", "result"),
 		buildDuration: histograms("build_duration_seconds", "Time from the download of the source to the last tag.", durations, "result"),
 		layers:        counters("layers_total", "Layers of published images, made or found in a registry and reused.", "origin"),
 		cycles:        counters("cycles_total", "Cycles through all channels, by how they ended.", "result"),
@@ -162,8 +162,10 @@ func (m *Metrics) Cycle(result Result, took time.Duration) {
 }
 
 // Built notes the end of a build. Layers are counted of those that are done.
-func (m *Metrics) Built(channel string, result Result, took time.Duration, layers, reused int) {
-	m.with(channel, func(*state) { m.builds.WithLabelValues(channel, string(result)).Inc() })
+func (m *Metrics) Built(of Image, result Result, took time.Duration, layers, reused int) {
+	m.with(of, func(image Image, _ *state) {
+		m.builds.WithLabelValues(append(image.labels(), string(result))...).Inc()
+	})
 	m.buildDuration.WithLabelValues(string(result)).Observe(took.Seconds())
 	if result == Done {
 		m.layers.WithLabelValues("made").Add(float64(max(layers-reused, 0)))

@@ -57,17 +57,19 @@ func want(t *testing.T, got []string, want ...string) {
 	}
 }
 
+func base(channel string) Image { return Image{channel, "base"} }
+
 // full has a value for every metric.
 func full(c *clock) *Metrics {
 	m := New(Options{Fetched: func() int64 { return 5 << 30 }, Pushed: func() int64 { return 70 }, Now: c.now,
 		Ready: func() error { return nil }, Build: Build{"v1.2.3", "0123", "go1.26"}})
-	m.Channels([]string{"nixos-26.05", "nixos-unstable"})
+	m.Images([]Image{base("nixos-26.05"), base("nixos-unstable")})
 	m.Head("nixos-unstable", gittest.Rev("a"), c.Time.Add(-10*time.Minute))
-	m.Built("nixos-unstable", Done, 4*time.Minute, 90, 60)
-	m.Published("nixos-unstable", gittest.Rev("a"), c.Time)
+	m.Built(base("nixos-unstable"), Done, 4*time.Minute, 90, 60)
+	m.Published(base("nixos-unstable"), gittest.Rev("a"), c.Time)
 	m.Head("nixos-26.05", gittest.Rev("b"), c.Time.Add(-time.Hour))
-	m.Built("nixos-26.05", Failed, time.Second, 7, 2)
-	m.Failed("nixos-26.05", 3)
+	m.Built(base("nixos-26.05"), Failed, time.Second, 7, 2)
+	m.Failed(base("nixos-26.05"), 3)
 	m.Cycle(Done, 5*time.Minute)
 	m.Rate(5000, 4999, c.Time.Add(time.Hour))
 	return m
@@ -104,12 +106,12 @@ func TestNames(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	m := full(newClock())
 	want(t, values(t, m, "factory_builds_total"),
-		`factory_builds_total{channel="nixos-26.05",result="abandoned"} 0`,
-		`factory_builds_total{channel="nixos-26.05",result="done"} 0`,
-		`factory_builds_total{channel="nixos-26.05",result="failed"} 1`,
-		`factory_builds_total{channel="nixos-unstable",result="abandoned"} 0`,
-		`factory_builds_total{channel="nixos-unstable",result="done"} 1`,
-		`factory_builds_total{channel="nixos-unstable",result="failed"} 0`,
+		`factory_builds_total{channel="nixos-26.05",image="base",result="abandoned"} 0`,
+		`factory_builds_total{channel="nixos-26.05",image="base",result="done"} 0`,
+		`factory_builds_total{channel="nixos-26.05",image="base",result="failed"} 1`,
+		`factory_builds_total{channel="nixos-unstable",image="base",result="abandoned"} 0`,
+		`factory_builds_total{channel="nixos-unstable",image="base",result="done"} 1`,
+		`factory_builds_total{channel="nixos-unstable",image="base",result="failed"} 0`,
 	)
 	want(t, values(t, m, "factory_layers_total", "factory_cycles_total", "factory_fetched", "factory_pushed"),
 		`factory_cycles_total{result="abandoned"} 0`,
@@ -132,11 +134,11 @@ func TestNumbers(t *testing.T) {
 		`factory_cycle_duration_seconds_sum 300`,
 	)
 	want(t, values(t, m, "factory_failures_total", "factory_channel_failures", "factory_channel_published"),
-		`factory_channel_failures{channel="nixos-26.05"} 3`,
-		`factory_channel_failures{channel="nixos-unstable"} 0`,
-		`factory_channel_published_timestamp_seconds{channel="nixos-unstable"} 1.7951934e+09`,
-		`factory_failures_total{channel="nixos-26.05"} 1`,
-		`factory_failures_total{channel="nixos-unstable"} 0`,
+		`factory_channel_failures{channel="nixos-26.05",image="base"} 3`,
+		`factory_channel_failures{channel="nixos-unstable",image="base"} 0`,
+		`factory_channel_published_timestamp_seconds{channel="nixos-unstable",image="base"} 1.7951934e+09`,
+		`factory_failures_total{channel="nixos-26.05",image="base"} 1`,
+		`factory_failures_total{channel="nixos-unstable",image="base"} 0`,
 	)
 }
 
@@ -150,7 +152,7 @@ func TestLag(t *testing.T) {
 	const lag, sum, count = "factory_channel_lag_seconds", "factory_publication_lag_seconds_sum", "factory_publication_lag_seconds_count"
 	c := newClock()
 	m := New(Options{Now: c.now})
-	m.Channels([]string{"x"})
+	m.Images([]Image{base("x")})
 	check := func(step string, lines ...string) {
 		t.Helper()
 		if diff := cmp.Diff(lines, values(t, m, lag, sum, count, "factory_head_changes")); diff != "" {
@@ -158,11 +160,13 @@ func TestLag(t *testing.T) {
 		}
 	}
 	heads := func(n int) string { return fmt.Sprintf(`factory_head_changes_total{channel="x"} %d`, n) }
-	now := func(seconds int) string { return fmt.Sprintf(`factory_channel_lag_seconds{channel="x"} %d`, seconds) }
+	now := func(seconds int) string {
+		return fmt.Sprintf(`factory_channel_lag_seconds{channel="x",image="base"} %d`, seconds)
+	}
 	seen := func(n, seconds int) []string {
 		return []string{
-			fmt.Sprintf(`factory_publication_lag_seconds_sum{channel="x"} %d`, seconds),
-			fmt.Sprintf(`factory_publication_lag_seconds_count{channel="x"} %d`, n),
+			fmt.Sprintf(`factory_publication_lag_seconds_sum{channel="x",image="base"} %d`, seconds),
+			fmt.Sprintf(`factory_publication_lag_seconds_count{channel="x",image="base"} %d`, n),
 		}
 	}
 	lines := func(changes int, rest ...string) []string { return append(rest, heads(changes)) }
@@ -170,7 +174,7 @@ func TestLag(t *testing.T) {
 	check("before the first head", append([]string{heads(0)}, seen(0, 0)...)...)
 
 	m.Head("x", gittest.Rev("a"), c.Time)
-	m.UpToDate("x", gittest.Rev("a"))
+	m.UpToDate(base("x"), gittest.Rev("a"))
 	c.advance(time.Hour)
 	check("up to date from the start", append(lines(0, now(0)), seen(0, 0)...)...)
 
@@ -178,49 +182,49 @@ func TestLag(t *testing.T) {
 	c.advance(time.Minute)
 	check("moved", append(lines(1, now(660)), seen(0, 0)...)...)
 
-	m.Head("x", gittest.Rev("b"), c.Time) // seen again, with another idea of when
-	m.UpToDate("x", gittest.Rev("a"))     // of the head before
-	m.Published("x", gittest.Rev("a"), c.Time)
+	m.Head("x", gittest.Rev("b"), c.Time)   // seen again, with another idea of when
+	m.UpToDate(base("x"), gittest.Rev("a")) // of the head before
+	m.Published(base("x"), gittest.Rev("a"), c.Time)
 	check("news of another commit", append(lines(1, now(660)), seen(0, 0)...)...)
 
 	c.advance(time.Minute)
-	m.Published("x", gittest.Rev("b"), c.Time)
+	m.Published(base("x"), gittest.Rev("b"), c.Time)
 	c.advance(time.Hour)
 	check("published", append(lines(1, now(0)), seen(1, 720)...)...)
 
-	m.Published("x", gittest.Rev("b"), c.Time)
+	m.Published(base("x"), gittest.Rev("b"), c.Time)
 	check("published again", append(lines(1, now(0)), seen(1, 720)...)...)
 
 	m.Head("x", gittest.Rev("c"), time.Time{})
 	check("moved at a time that nobody knows", append([]string{heads(2)}, seen(1, 720)...)...)
-	m.Published("x", gittest.Rev("c"), c.Time)
+	m.Published(base("x"), gittest.Rev("c"), c.Time)
 	check("published", append(lines(2, now(0)), seen(1, 720)...)...)
 
 	m.Head("x", gittest.Rev("d"), c.Time.Add(time.Hour)) // by a clock that is ahead
 	check("moved in the future", append(lines(3, now(0)), seen(1, 720)...)...)
-	m.Published("x", gittest.Rev("d"), c.Time)
+	m.Published(base("x"), gittest.Rev("d"), c.Time)
 	check("published before that", append(lines(3, now(0)), seen(2, 720)...)...)
 }
 
 func TestFailuresEnd(t *testing.T) {
-	const inARow, all = `factory_channel_failures{channel="x"} `, `factory_failures_total{channel="x"} `
+	const inARow, all = `factory_channel_failures{channel="x",image="base"} `, `factory_failures_total{channel="x",image="base"} `
 	tests := []struct {
 		name string
 		then func(*Metrics)
 		want string
 	}{
-		{"published", func(m *Metrics) { m.Published("x", gittest.Rev("a"), time.Now()) }, "0"},
-		{"up to date", func(m *Metrics) { m.UpToDate("x", gittest.Rev("a")) }, "0"},
-		{"another commit was published", func(m *Metrics) { m.Published("x", gittest.Rev("b"), time.Now()) }, "2"},
-		{"another commit is up to date", func(m *Metrics) { m.UpToDate("x", gittest.Rev("b")) }, "2"},
+		{"published", func(m *Metrics) { m.Published(base("x"), gittest.Rev("a"), time.Now()) }, "0"},
+		{"up to date", func(m *Metrics) { m.UpToDate(base("x"), gittest.Rev("a")) }, "0"},
+		{"another commit was published", func(m *Metrics) { m.Published(base("x"), gittest.Rev("b"), time.Now()) }, "2"},
+		{"another commit is up to date", func(m *Metrics) { m.UpToDate(base("x"), gittest.Rev("b")) }, "2"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			m := New(Options{})
-			m.Channels([]string{"x"})
-			m.Failed("x", 1) // before there is a head
+			m.Images([]Image{base("x")})
+			m.Failed(base("x"), 1) // before there is a head
 			m.Head("x", gittest.Rev("a"), time.Now())
-			m.Failed("x", 2)
+			m.Failed(base("x"), 2)
 			want(t, values(t, m, inARow, all), inARow+"2", all+"2")
 			tt.then(m)
 			want(t, values(t, m, inARow, all), inARow+tt.want, all+"2")
@@ -232,25 +236,25 @@ func TestFailuresEnd(t *testing.T) {
 func TestChannelsGo(t *testing.T) {
 	c := newClock()
 	m := full(c)
-	m.Published("nixos-26.05", gittest.Rev("b"), c.Time)
-	m.Channels([]string{"nixos-unstable", "nixos-26.11"})
+	m.Published(base("nixos-26.05"), gittest.Rev("b"), c.Time)
+	m.Images([]Image{base("nixos-unstable"), base("nixos-26.11")})
 	text := scrape(t, m)
 	if strings.Contains(text, "nixos-26.05") {
 		t.Errorf("the channel that went is there:\n%s", text)
 	}
-	if !strings.Contains(text, `factory_failures_total{channel="nixos-26.11"} 0`) {
+	if !strings.Contains(text, `factory_failures_total{channel="nixos-26.11",image="base"} 0`) {
 		t.Errorf("the new channel is not there:\n%s", text)
 	}
-	if !strings.Contains(text, `factory_builds_total{channel="nixos-unstable",result="done"} 1`) {
+	if !strings.Contains(text, `factory_builds_total{channel="nixos-unstable",image="base",result="done"} 1`) {
 		t.Errorf("the channel that stayed began anew:\n%s", text)
 	}
 
 	// What a job of it still says is not kept.
 	m.Head("nixos-26.05", gittest.Rev("c"), c.Time)
-	m.Published("nixos-26.05", gittest.Rev("c"), c.Time)
-	m.UpToDate("nixos-26.05", gittest.Rev("c"))
-	m.Failed("nixos-26.05", 1)
-	m.Built("nixos-26.05", Done, time.Second, 1, 0)
+	m.Published(base("nixos-26.05"), gittest.Rev("c"), c.Time)
+	m.UpToDate(base("nixos-26.05"), gittest.Rev("c"))
+	m.Failed(base("nixos-26.05"), 1)
+	m.Built(base("nixos-26.05"), Done, time.Second, 1, 0)
 	if text := scrape(t, m); strings.Contains(text, "nixos-26.05") {
 		t.Errorf("the channel that went is back:\n%s", text)
 	}
@@ -273,12 +277,12 @@ func TestAtTheSameTime(t *testing.T) {
 				name := []string{"nixos-26.05", "nixos-unstable"}[(i+j)%2]
 				rev := gittest.Rev(fmt.Sprint(j))
 				m.Head(name, rev, c.Time)
-				m.Failed(name, j)
-				m.Built(name, Done, time.Second, 3, 2)
-				m.Published(name, rev, c.Time)
+				m.Failed(base(name), j)
+				m.Built(base(name), Done, time.Second, 3, 2)
+				m.Published(base(name), rev, c.Time)
 				m.Cycle(Abandoned, time.Second)
 				m.Rate(60, j, c.Time)
-				m.Channels([]string{"nixos-26.05", "nixos-unstable"})
+				m.Images([]Image{base("nixos-26.05"), base("nixos-unstable")})
 				if i == 0 && j%10 == 0 {
 					scrape(t, m)
 				}

@@ -35,14 +35,15 @@ const (
 
 // Event is what a webhook receives.
 type Event struct {
-	Event   string    `json:"event"` // Published or Failed
-	Channel string    `json:"channel"`
-	Rev     string    `json:"rev"`    // full; "" when the head is not known
-	Reason  string    `json:"reason"` // why it was to be built
-	Images  []Image   `json:"images"` // what was published, one for each destination
-	Error   string    `json:"error,omitempty"`
-	Count   int       `json:"count,omitempty"` // tries of this commit that failed in a row
-	Time    time.Time `json:"time"`
+	Event     string    `json:"event"` // Published or Failed
+	Channel   string    `json:"channel"`
+	ImageName string    `json:"imageName"` // "" for what concerns every image of the channel
+	Rev       string    `json:"rev"`       // full; "" when the head is not known
+	Reason    string    `json:"reason"`    // why it was to be built
+	Images    []Image   `json:"images"`    // what was published, one for each destination
+	Error     string    `json:"error,omitempty"`
+	Count     int       `json:"count,omitempty"` // tries of this commit that failed in a row
+	Time      time.Time `json:"time"`
 }
 
 // Image is one in a registry.

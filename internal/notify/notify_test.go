@@ -20,7 +20,7 @@ var at = time.Date(2026, 11, 20, 17, 50, 0, 0, time.FixedZone("", 3600))
 
 var (
 	published = Event{
-		Event: Published, Channel: "nixos-26.05", Rev: "0123456789abcdef0123456789abcdef01234567", Reason: "new commit",
+		Event: Published, Channel: "nixos-26.05", ImageName: "base", Rev: "0123456789abcdef0123456789abcdef01234567", Reason: "new commit",
 		Images: []Image{{"ghcr.io/org/nixpkgs-nixos-26.05:0123", "sha256:aa"}, {"docker.io/org/nixpkgs-nixos-26.05:0123", "sha256:aa"}},
 		Time:   at,
 	}
@@ -71,10 +71,10 @@ func TestSend(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		`{"event":"published","channel":"nixos-26.05","rev":"0123456789abcdef0123456789abcdef01234567","reason":"new commit",` +
+		`{"event":"published","channel":"nixos-26.05","imageName":"base","rev":"0123456789abcdef0123456789abcdef01234567","reason":"new commit",` +
 			`"images":[{"image":"ghcr.io/org/nixpkgs-nixos-26.05:0123","digest":"sha256:aa"},{"image":"docker.io/org/nixpkgs-nixos-26.05:0123","digest":"sha256:aa"}],` +
 			`"time":"2026-11-20T16:50:00Z"}`,
-		`{"event":"failed","channel":"nixos-unstable","rev":"","reason":"new commit","images":[],"error":"toolset: �\u003cattic\u003e","count":3,"time":"2026-11-20T16:50:00Z"}`,
+		`{"event":"failed","channel":"nixos-unstable","imageName":"","rev":"","reason":"new commit","images":[],"error":"toolset: �\u003cattic\u003e","count":3,"time":"2026-11-20T16:50:00Z"}`,
 	}
 	if diff := cmp.Diff(want, r.bodies); diff != "" {
 		t.Errorf("bodies (-want +got):\n%s", diff)

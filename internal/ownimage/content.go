@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
@@ -53,22 +54,47 @@ func (c Content) files(program string) ([]layers.File, error) {
 		// the same.
 		{Path: StateDir, Dir: true, Mode: 0o1777},
 	}
-	more, err := c.imageFolder()
+	more, err := c.imageFolders()
 	return append(files, more...), err
 }
 
-// imageFolder returns the entries of the image folder.
-func (c Content) imageFolder() ([]layers.File, error) {
-	if _, err := os.Stat(filepath.Join(c.Image, "image.nix")); err != nil {
-		return nil, err
+// imageFolders returns the entries of the image folders, and of those that they build
+// on, each under its own name.
+func (c Content) imageFolders() ([]layers.File, error) {
+	var files []layers.File
+	var seen []string
+	for _, image := range c.Images {
+		folders, err := recipe.Folders(image)
+		if err != nil {
+			return nil, err
+		}
+		for _, folder := range folders {
+			real, err := filepath.EvalSymlinks(folder)
+			if err != nil {
+				return nil, err
+			}
+			if slices.Contains(seen, real) {
+				continue
+			}
+			seen = append(seen, real)
+			more, err := entries(real)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, more...)
+		}
 	}
-	all, err := recipe.Files(c.Image)
+	return files, nil
+}
+
+func entries(folder string) ([]layers.File, error) {
+	all, err := recipe.Files(folder)
 	if err != nil {
 		return nil, err
 	}
 	var files []layers.File
 	for _, f := range all {
-		entry := layers.File{Path: path.Join(ConfigDir, "images/base", f.Name), Mode: 0o644, From: f.From}
+		entry := layers.File{Path: path.Join(ConfigDir, "images", filepath.Base(folder), f.Name), Mode: 0o644, From: f.From}
 		switch {
 		case f.Target != "":
 			entry.From, entry.Target = "", f.Target

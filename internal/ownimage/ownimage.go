@@ -40,7 +40,7 @@ type Facts struct {
 // Content is what the layer is made of.
 type Content struct {
 	Programs map[config.System]string // files of the compiled factory
-	Image    string                   // image folder
+	Images   []string                 // image folders
 	Config   string                   // channels.yaml
 	Scratch  string                   // folder for the layers, which has to outlive the image
 

@@ -118,7 +118,7 @@ func options(t *testing.T, base, to registry.Repository) Options {
 		Base:    base,
 		BaseTag: "latest",
 		Facts:   Facts{BaseName: "registry.example.org/nixpkgs-nixos-26.05:latest", Source: "https://example.org/fork", Revision: "c0ffee"},
-		Image:   imageFolder,
+		Images:  []string{imageFolder},
 		Config:  "../../channels.yaml",
 		Compile: compile,
 		Places:  []Place{{Repository: to, Bases: base}},
@@ -318,8 +318,8 @@ func checkLayers(t *testing.T, img v1.Image, base *v1.Manifest, system string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := config.Parse(file, data); err != nil || c.Image != filepath.Join(root, ConfigDir, "images/base") {
-		t.Errorf("%s: the configuration's image folder is %s, %v", system, c.Image, err)
+	if c, err := config.Parse(file, data); err != nil || c.Images[0].Folder != filepath.Join(root, ConfigDir, "images/base") {
+		t.Errorf("%s: the configuration's image folder is %s, %v", system, c.Images[0].Folder, err)
 	}
 }
 
@@ -367,7 +367,7 @@ func unpack(t *testing.T, layer v1.Layer, root string) map[string]string {
 // Times, owners, modes and folders of the machine leave no trace.
 func TestSameBytesEverywhere(t *testing.T) {
 	base := pushed(t, registry.Layout(t.TempDir(), "base"), baseIndex(t))
-	folder := filepath.Join(t.TempDir(), "elsewhere")
+	folder := filepath.Join(t.TempDir(), "elsewhere", "base")
 	if err := os.CopyFS(folder, os.DirFS(imageFolder)); err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +394,7 @@ func TestSameBytesEverywhere(t *testing.T) {
 		options(t, base, registry.Layout(t.TempDir(), "factory")),
 	} {
 		if i == 1 {
-			o.Image = folder
+			o.Images = []string{folder}
 			o.Config = write(t, filepath.Join(t.TempDir(), "other.yaml"), string(data), 0o600)
 		}
 		got, err := Publish(t.Context(), o)
@@ -466,7 +466,7 @@ func TestPublishFails(t *testing.T) {
 		"a registry says no":     {func(o *Options) { o.Places = append(o.Places, Place{Repository: forbidden}) }, "403"},
 		"no base":                {func(o *Options) { o.BaseTag = "none" }, "base: "},
 		"does not compile":       {func(o *Options) { o.Compile = func(context.Context, config.System, string) error { return boom } }, "boom"},
-		"no image folder":        {func(o *Options) { o.Image = t.TempDir() }, "image.nix"},
+		"no image folder":        {func(o *Options) { o.Images = []string{t.TempDir()} }, "image.nix"},
 		"no configuration":       {func(o *Options) { o.Config = filepath.Join(t.TempDir(), "none.yaml") }, "none.yaml"},
 		"another program's base": {func(o *Options) { o.Base = pushed(t, registry.Layout(t.TempDir(), "base"), foreign(t)) }, "the factory did not make this image"},
 	}

@@ -18,9 +18,9 @@ type Options struct {
 	Base    registry.Repository // holds the base
 	BaseTag string              // tag or digest of the base in it
 	Facts   Facts
-	Image   string // image folder
-	Config  string // channels.yaml
-	Bare    bool   // see Content
+	Images  []string // image folders
+	Config  string   // channels.yaml
+	Bare    bool     // see Content
 
 	// Compile compiles the factory for a system into a file.
 	Compile func(ctx context.Context, system config.System, to string) error
@@ -65,7 +65,7 @@ func Publish(ctx context.Context, o Options) ([]Published, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(scratch)
-	content := Content{Image: o.Image, Config: o.Config, Scratch: scratch, Bare: o.Bare}
+	content := Content{Images: o.Images, Config: o.Config, Scratch: scratch, Bare: o.Bare}
 	if content.Programs, err = compileAll(ctx, systems, o.Compile, scratch); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-// Package plan turns what is known of each channel into what is to be done
+// Package plan turns what is known of each channel's images into what is to be done
 // about it, with a reason that a person can read. It is a pure function.
 //
 // Nothing follows from not knowing: a head or a registry that cannot be asked
@@ -46,16 +46,18 @@ const (
 	Gone          Reason = "frozen, its branch is gone"
 	Waiting       Reason = "waiting after a failure"
 	Kept          Reason = "kept, its tag is immutable" // known after the build only
+	Unchanged     Reason = "unchanged"                  // known after the evaluation only
 )
 
-// Channel is what is known of a channel, or of one revision of it.
+// Channel is what is known of an image of a channel, or of one revision of it.
 type Channel struct {
 	Name      string
+	ImageName string     // "" where nothing is known of the channel's images
 	Head      heads.Head // the revision to have an image of
 	HeadErr   error      // why Head is not known
 	Recipe    recipe.ID  // by which an image would be made now
 	Systems   []config.System
-	Images    []string    // repository:revision, one for each destination
+	Images    []string    // repository:tag, one for each destination
 	Published []Published // what is there now, in the order of Images
 
 	// Frozen says that the channel reached its end of life: nothing of it changes.
@@ -65,7 +67,7 @@ type Channel struct {
 	// Waiting says that the last try failed and the next one is not due.
 	Waiting bool
 
-	// Recorded is the newest publication of the channel, nil when there is none.
+	// Recorded is the newest publication of the image, nil when there is none.
 	Recorded *record.Publication
 }
 
@@ -95,30 +97,32 @@ type Published struct {
 // Job is what to do for a channel. Err is set when that cannot be known; then
 // the action is none and there is no reason.
 type Job struct {
-	Channel string
-	Rev     git.Rev // zero when the head is not known
-	Action  Action
-	Reason  Reason
-	Systems []config.System
-	Images  []string // of the channel, all of them
-	Tags    []string // that would be set or moved; only where somebody has looked
-	Head    heads.Head
-	Err     error
+	Channel   string
+	ImageName string  // "" where the job is about the channel itself
+	Rev       git.Rev // zero when the head is not known
+	Action    Action
+	Reason    Reason
+	Systems   []config.System
+	Images    []string // one for each destination
+	Tags      []string // that would be set or moved; only where somebody has looked
+	Head      heads.Head
+	Err       error
 }
 
-// MarshalJSON gives {channel, rev, action, reason, systems, images, tags}, and
+// MarshalJSON gives {channel, imageName, rev, action, reason, systems, images, tags}, and
 // error where there is one.
 func (j Job) MarshalJSON() ([]byte, error) {
 	out := struct {
-		Channel string          `json:"channel"`
-		Rev     git.Rev         `json:"rev"`
-		Action  Action          `json:"action"`
-		Reason  Reason          `json:"reason"`
-		Systems []config.System `json:"systems"`
-		Images  []string        `json:"images"`
-		Tags    []string        `json:"tags"`
-		Error   string          `json:"error,omitempty"`
-	}{j.Channel, j.Rev, j.Action, j.Reason, list(j.Systems), list(j.Images), list(j.Tags), ""}
+		Channel   string          `json:"channel"`
+		ImageName string          `json:"imageName"`
+		Rev       git.Rev         `json:"rev"`
+		Action    Action          `json:"action"`
+		Reason    Reason          `json:"reason"`
+		Systems   []config.System `json:"systems"`
+		Images    []string        `json:"images"`
+		Tags      []string        `json:"tags"`
+		Error     string          `json:"error,omitempty"`
+	}{j.Channel, j.ImageName, j.Rev, j.Action, j.Reason, list(j.Systems), list(j.Images), list(j.Tags), ""}
 	if j.Err != nil {
 		out.Error = j.Err.Error()
 	}
@@ -196,13 +200,14 @@ func Request(ch Channel, isHead bool) Job {
 // job is the job of a channel before anything is decided.
 func (ch Channel) job() Job {
 	return Job{
-		Channel: ch.Name,
-		Rev:     ch.Head.Rev,
-		Action:  None,
-		Systems: slices.Clone(ch.Systems),
-		Images:  slices.Clone(ch.Images),
-		Head:    ch.Head,
-		Err:     ch.unknown(),
+		Channel:   ch.Name,
+		ImageName: ch.ImageName,
+		Rev:       ch.Head.Rev,
+		Action:    None,
+		Systems:   slices.Clone(ch.Systems),
+		Images:    slices.Clone(ch.Images),
+		Head:      ch.Head,
+		Err:       ch.unknown(),
 	}
 }
 

@@ -48,6 +48,7 @@ func digest(digit string) v1.Hash {
 func channel(answers ...Published) Channel {
 	ch := Channel{
 		Name:      "nixos-unstable",
+		ImageName: "base",
 		Head:      heads.Head{Channel: "nixos-unstable", Commit: heads.Commit{Rev: rev, Tree: gittest.TreeID("c"), Date: time.Unix(1, 0)}},
 		Recipe:    "new",
 		Systems:   []config.System{{Nix: "x86_64-linux"}, {Nix: "aarch64-linux"}},
@@ -234,6 +235,7 @@ func TestJSON(t *testing.T) {
 	want := `[
   {
     "channel": "nixos-unstable",
+    "imageName": "base",
     "rev": "` + rev.String() + `",
     "action": "build",
     "reason": "new commit",
@@ -248,6 +250,7 @@ func TestJSON(t *testing.T) {
   },
   {
     "channel": "nixos-26.05",
+    "imageName": "",
     "rev": "",
     "action": "none",
     "reason": "",

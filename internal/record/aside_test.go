@@ -147,18 +147,18 @@ func TestChecked(t *testing.T) {
 		digest v1.Hash
 		want   bool
 	}{{digest("1"), false}, {p.Digest, true}} {
-		if err := s.Check("c", "r:1", step.digest, epoch); err != nil {
+		if err := s.Check(of("c"), "r:1", step.digest, epoch); err != nil {
 			t.Fatal(err)
 		}
-		got, err := s.Publication("c", "r:1")
+		got, err := s.Publication(of("c"), "r:1")
 		if err != nil || got.Checked.Equal(epoch) != step.want {
 			t.Errorf("checked %s: on record since %v, %v, want it there: %t", step.digest, got.Checked, err, step.want)
 		}
 	}
-	if err := s.Check("c", "r:2", p.Digest, epoch); err != nil {
+	if err := s.Check(of("c"), "r:2", p.Digest, epoch); err != nil {
 		t.Errorf("Check of what is not on record: %v", err)
 	}
-	if events, err := s.History("", 0); err != nil || len(events) != 1 {
+	if events, err := s.History(Subject{}, 0); err != nil || len(events) != 1 {
 		t.Errorf("a check is an event: %v, %v", events, err)
 	}
 }

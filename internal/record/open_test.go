@@ -93,7 +93,7 @@ func TestOpenEmptyFiles(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "factory.db")
 			tt.make(t, file)
 			s := reopen(t, file)
-			if _, err := s.Fail("c", git.Rev{}, "x", time.Unix(1, 0)); err != nil {
+			if _, err := s.Fail(of("c"), git.Rev{}, "x", time.Unix(1, 0)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -143,9 +143,9 @@ func TestOpenRefuses(t *testing.T) {
 				return err
 			})
 		}, true, `not a state that this factory can read (kept "a": unexpected end of JSON input): ` + advice},
-		{"schema and nothing else", bucket("meta", "schema", "3"), true, "not a state that this factory can read (no bucket etags): " + advice},
-		{"an older schema", bucket("meta", "schema", "2"), true, "not a state that this factory can read (schema 2 of another version, want 3): " + advice},
-		{"a newer schema", bucket("meta", "schema", "1000"), true, "not a state that this factory can read (schema 1000 of another version, want 3): " + advice},
+		{"schema and nothing else", bucket("meta", "schema", "4"), true, "not a state that this factory can read (no bucket etags): " + advice},
+		{"an older schema", bucket("meta", "schema", "3"), true, "not a state that this factory can read (schema 3 of another version, want 4): " + advice},
+		{"a newer schema", bucket("meta", "schema", "1000"), true, "not a state that this factory can read (schema 1000 of another version, want 4): " + advice},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -271,7 +271,7 @@ func TestOpenOverwritten(t *testing.T) {
 
 func readLists(s *Store) []error {
 	_, err1 := s.Publications()
-	_, err2 := s.History("", 0)
+	_, err2 := s.History(Subject{}, 0)
 	_, err3 := s.Failures()
 	return []error{err1, err2, err3}
 }

@@ -16,8 +16,8 @@ import (
 
 // Publication is one image in one place under one tag.
 type Publication struct {
-	Channel string          `json:"channel"`
-	Rev     git.Rev         `json:"rev"`
+	Subject
+	Rev     git.Rev         `json:"rev"` // that it was made for
 	Recipe  recipe.ID       `json:"recipe"`
 	Image   string          `json:"image"` // repository:tag
 	Digest  v1.Hash         `json:"digest"`
@@ -33,6 +33,10 @@ type Publication struct {
 
 	// Nix is the version of the Nix that evaluated, "" where that is not known.
 	Nix string `json:"nix,omitempty"`
+
+	// Plain says that the image does not depend on the commit. Its tag is the same
+	// for all of them.
+	Plain bool `json:"plain,omitempty"`
 
 	// Checked is when all that is below the digest was last seen to be there.
 	Checked time.Time `json:"checked,omitzero"`
@@ -64,41 +68,41 @@ func (s *Store) Record(list []Publication) error {
 
 func (p Publication) record(tx *bbolt.Tx) error {
 	p.Time, p.Checked = p.Time.UTC(), p.Checked.UTC()
-	if err := publicationsBucket.put(tx, key(p.Channel, p.Image), p); err != nil {
+	if err := publicationsBucket.put(tx, p.key(p.Image), p); err != nil {
 		return err
 	}
-	if err := succeed(tx, p.Channel, p.Rev); err != nil {
+	if err := succeed(tx, p.Subject, p.Rev); err != nil {
 		return err
 	}
 	return historyBucket.put(tx, nil, Event{
-		Time: p.Time, Channel: p.Channel, Rev: p.Rev, Image: p.Image, Digest: p.Digest,
+		Time: p.Time, Subject: p.Subject, Rev: p.Rev, Image: p.Image, Digest: p.Digest,
 		Action: p.Action, Reason: p.Reason,
 	})
 }
 
 // Check notes that all that is below a published image was there. A publication
 // that was replaced meanwhile stays as it is.
-func (s *Store) Check(channel, image string, digest v1.Hash, at time.Time) error {
+func (s *Store) Check(of Subject, image string, digest v1.Hash, at time.Time) error {
 	return s.update(func(tx *bbolt.Tx) error {
-		p, err := publicationsBucket.get(tx, key(channel, image))
+		p, err := publicationsBucket.get(tx, of.key(image))
 		if err != nil || p == nil || p.Digest != digest {
 			return err
 		}
 		p.Checked = at.UTC()
-		return publicationsBucket.put(tx, key(channel, image), *p)
+		return publicationsBucket.put(tx, of.key(image), *p)
 	})
 }
 
-// Publication gives what was last published as image for a channel, nil when nothing was.
-func (s *Store) Publication(channel, image string) (*Publication, error) {
-	return view(s, func(tx *bbolt.Tx) (*Publication, error) { return publicationsBucket.get(tx, key(channel, image)) })
+// Publication gives what was last published as image, nil when nothing was.
+func (s *Store) Publication(of Subject, image string) (*Publication, error) {
+	return view(s, func(tx *bbolt.Tx) (*Publication, error) { return publicationsBucket.get(tx, of.key(image)) })
 }
 
-// Publications gives all that is published, by channel, the newest first.
+// Publications gives all that is published, by channel and image, the newest first.
 func (s *Store) Publications() ([]Publication, error) {
 	list, err := view(s, publicationsBucket.all)
 	slices.SortStableFunc(list, func(a, b Publication) int {
-		return cmp.Or(cmp.Compare(a.Channel, b.Channel), b.Time.Compare(a.Time))
+		return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.ImageName, b.ImageName), b.Time.Compare(a.Time))
 	})
 	return list, err
 }

@@ -36,9 +36,12 @@ func system(name string) config.System {
 	return s
 }
 
+// of is the base image of a channel.
+func of(channel string) Subject { return Subject{channel, "base"} }
+
 func publication(channel, image string, minute int) Publication {
 	return Publication{
-		Channel: channel,
+		Subject: of(channel),
 		Rev:     rev("a"),
 		Recipe:  "sha256:0123",
 		Image:   image,
@@ -66,7 +69,7 @@ func TestRecord(t *testing.T) {
 	s = reopen(t, s.file)
 
 	for _, want := range publications {
-		got, err := s.Publication(want.Channel, want.Image)
+		got, err := s.Publication(want.Subject, want.Image)
 		if diff := cmp.Diff(&want, got); err != nil || diff != "" {
 			t.Errorf("Publication: %v (-want +got):\n%s", err, diff)
 		}
@@ -91,7 +94,7 @@ func TestRecordAgain(t *testing.T) {
 	if diff := cmp.Diff([]Publication{second}, all); err != nil || diff != "" {
 		t.Errorf("Publications: %v (-want +got):\n%s", err, diff)
 	}
-	events, err := s.History("c", 0)
+	events, err := s.History(of("c"), 0)
 	if err != nil || len(events) != 3 || events[0].Reason != "recipe changed" || events[2].Reason != "new commit" {
 		t.Errorf("History = %+v, %v, want three, the newest first", events, err)
 	}
@@ -99,20 +102,20 @@ func TestRecordAgain(t *testing.T) {
 
 func TestNothingThere(t *testing.T) {
 	s := openTemp(t)
-	if p, err := s.Publication("c", "r:1"); p != nil || err != nil {
+	if p, err := s.Publication(of("c"), "r:1"); p != nil || err != nil {
 		t.Errorf("Publication = %v, %v", p, err)
 	}
 	// A key is not the beginning of another one.
 	if err := s.Record([]Publication{publication("c", "r:1", 1), publication("cr", ":1", 1)}); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := s.Publication("", "cr:1"); p != nil || err != nil {
+	if p, err := s.Publication(of(""), "cr:1"); p != nil || err != nil {
 		t.Errorf("Publication = %v, %v", p, err)
 	}
 	if all, err := s.Publications(); len(all) != 2 || err != nil {
 		t.Errorf("Publications = %v, %v, want 2", all, err)
 	}
-	if f, err := s.Failure("c", rev("a")); f != nil || err != nil {
+	if f, err := s.Failure(of("c"), rev("a")); f != nil || err != nil {
 		t.Errorf("Failure = %v, %v", f, err)
 	}
 	if h, err := s.Head("c"); h != nil || err != nil {
@@ -171,7 +174,7 @@ func TestBounds(t *testing.T) {
 	if err := s.Record(all); err != nil {
 		t.Fatal(err)
 	}
-	events, err := s.History("", 0)
+	events, err := s.History(Subject{}, 0)
 	if err != nil || len(events) != 10_000 || events[0].Image != "r:10049" || events[9_999].Image != "r:50" {
 		t.Errorf("History: %d events, %v, want the newest 10,000", len(events), err)
 	}
@@ -232,7 +235,7 @@ func TestStoredShape(t *testing.T) {
 	if err := s.SetHead(heads.Head{Channel: "c", Commit: heads.Commit{Rev: rev("c"), Tree: gittest.TreeID("d"), Date: epoch}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Fail("d", rev("b"), "no", epoch); err != nil {
+	if _, err := s.Fail(of("d"), rev("b"), "no", epoch); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Keep(Kept{Image: "r:1", Digest: digest("d"), Recipe: "i", Time: epoch}); err != nil {
@@ -253,13 +256,13 @@ func TestStoredShape(t *testing.T) {
 	forty := func(digit string) string { return strings.Repeat(digit, 40) }
 	want := []string{
 		`etags "u" {"v":1,"n":1,"value":{"etag":"e","body":"Yg=="}}`,
-		`failures "d\x00` + forty("b") + `" {"v":1,"n":1,"value":{"channel":"d","rev":"` + forty("b") + `","error":"no","count":1,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:02:00Z"}}`,
+		`failures "d\x00base\x00` + forty("b") + `" {"v":1,"n":1,"value":{"channel":"d","imageName":"base","rev":"` + forty("b") + `","error":"no","count":1,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:02:00Z"}}`,
 		`heads "c" {"v":1,"n":1,"value":{"channel":"c","rev":"` + forty("c") + `","tree":"` + forty("d") + `","date":"2026-11-20T12:00:00Z"}}`,
-		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","rev":"` + forty("a") + `","image":"r:1","digest":"` + digest("0").String() + `","action":"build","reason":"new commit"}}`,
-		`history "\x00\x00\x00\x00\x00\x00\x00\x02" {"v":1,"n":2,"value":{"time":"2026-11-20T12:00:00Z","channel":"d","rev":"` + forty("b") + `","error":"no"}}`,
+		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","imageName":"base","rev":"` + forty("a") + `","image":"r:1","digest":"` + digest("0").String() + `","action":"build","reason":"new commit"}}`,
+		`history "\x00\x00\x00\x00\x00\x00\x00\x02" {"v":1,"n":2,"value":{"time":"2026-11-20T12:00:00Z","channel":"d","imageName":"base","rev":"` + forty("b") + `","error":"no"}}`,
 		`kept "r:1" {"v":1,"n":1,"value":{"image":"r:1","digest":"` + digest("d").String() + `","recipe":"i","time":"2026-11-20T12:00:00Z"}}`,
-		`meta "schema" 3`,
-		`publications "c\x00r:1" {"v":1,"n":1,"value":{"channel":"c","rev":"` + forty("a") + `","recipe":"sha256:0123","image":"r:1","digest":"` + digest("0").String() + `","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit","lacks":{"x86_64-linux":"` + base + `"}}}`,
+		`meta "schema" 4`,
+		`publications "c\x00base\x00r:1" {"v":1,"n":1,"value":{"channel":"c","imageName":"base","rev":"` + forty("a") + `","recipe":"sha256:0123","image":"r:1","digest":"` + digest("0").String() + `","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit","lacks":{"x86_64-linux":"` + base + `"}}}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("stored (-want +got):\n%s", diff)
@@ -296,7 +299,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			channel := fmt.Sprint("c", g)
 			for i := range rounds {
-				if _, err := s.Fail(channel, rev("a"), "no", epoch); err != nil {
+				if _, err := s.Fail(of(channel), rev("a"), "no", epoch); err != nil {
 					t.Error(err)
 				}
 				if err := s.SetETag(channel, fmt.Sprint(i), []byte("b")); err != nil {
@@ -305,7 +308,7 @@ func TestConcurrentUse(t *testing.T) {
 				if tag, _, ok := s.ETag(channel); tag != fmt.Sprint(i) || !ok {
 					t.Errorf("ETag = %q, %v, want %d", tag, ok, i)
 				}
-				if _, err := s.History("", 3); err != nil {
+				if _, err := s.History(Subject{}, 3); err != nil {
 					t.Error(err)
 				}
 			}
@@ -321,15 +324,15 @@ func TestConcurrentUse(t *testing.T) {
 			t.Errorf("%s failed %d times, want %d", f.Channel, f.Count, rounds)
 		}
 	}
-	if events, err := s.History("", 0); err != nil || len(events) != goroutines*rounds {
+	if events, err := s.History(Subject{}, 0); err != nil || len(events) != goroutines*rounds {
 		t.Errorf("History: %d events, %v, want %d", len(events), err, goroutines*rounds)
 	}
 }
 
 // The types that are stored are also printed.
 func TestPublicationJSON(t *testing.T) {
-	data, err := json.Marshal(Failure{Channel: "c", Time: epoch, Next: epoch})
-	const want = `{"channel":"c","rev":"","error":"","count":0,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:00:00Z"}`
+	data, err := json.Marshal(Failure{Subject: of("c"), Time: epoch, Next: epoch})
+	const want = `{"channel":"c","imageName":"base","rev":"","error":"","count":0,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:00:00Z"}`
 	if err != nil || string(data) != want {
 		t.Errorf("Failure as JSON = %s, %v, want %s", data, err, want)
 	}

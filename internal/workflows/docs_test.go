@@ -188,7 +188,7 @@ func TestConfigurationInDocuments(t *testing.T) {
 		for _, m := range block.FindAllStringSubmatch(string(readFile(t, file)), -1) {
 			text := strings.ReplaceAll("\n"+m[2], "\n"+m[1], "\n") // some stand in lists
 			if !strings.Contains(text, "\nchannels:") {
-				text += "channels: [ { name: nixos-unstable } ]\n"
+				text += "channels: [ { name: nixos-unstable }, { name: nixos-26.05 } ]\n"
 			}
 			checkChannels(t, file, text)
 			seen++

@@ -363,8 +363,8 @@ func TestKubernetes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if parsed.Image != "/etc/factory/images/base" {
-		t.Errorf("the image folder is %s, in the factory's image it is /etc/factory/images/base", parsed.Image)
+	if parsed.Images[0].Folder != "/etc/factory/images/base" {
+		t.Errorf("the image folder is %s, in the factory's image it is /etc/factory/images/base", parsed.Images[0].Folder)
 	}
 	if cron.Schedule != parsed.Schedule {
 		t.Errorf("the schedule is %q, the configuration's %q", cron.Schedule, parsed.Schedule)
@@ -423,10 +423,10 @@ func metricNames(t *testing.T) map[string]bool {
 	t.Helper()
 	none := func() int64 { return 0 }
 	m := metrics.New(metrics.Options{Fetched: none, Pushed: none, Ready: func() error { return nil }})
-	m.Channels([]string{"x"})
+	m.Images([]metrics.Image{{Channel: "x", Name: "base"}})
 	m.Rate(1, 1, time.Now())
 	m.Head("x", gittest.Rev("e"), time.Now())
-	m.Published("x", gittest.Rev("e"), time.Now())
+	m.Published(metrics.Image{Channel: "x", Name: "base"}, gittest.Rev("e"), time.Now())
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	names := make(map[string]bool)

@@ -78,7 +78,7 @@ func configure(t *testing.T, dir string) string {
 	file := filepath.Join(dir, "channels.yaml")
 	text := fmt.Sprintf(`upstream: { api: %q, archive: %q }
 substituters: [ { url: %q, keys: [ %q ] } ]
-image: images/base
+images: [ { folder: images/base } ]
 systems: [ x86_64-linux, aarch64-linux ]
 channels:
   - name: nixos-26.05
