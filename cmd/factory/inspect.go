@@ -16,6 +16,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
+	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
@@ -26,9 +27,10 @@ type inspectOptions struct {
 
 // inspection is the JSON form of the result.
 type inspection struct {
-	Image   string  `json:"image"`
-	Digest  v1.Hash `json:"digest"`
-	Version string  `json:"version,omitempty"` // that names the image
+	Image     string  `json:"image"`
+	ImageName string  `json:"imageName,omitempty"` // only the record knows it
+	Digest    v1.Hash `json:"digest"`
+	Version   string  `json:"version,omitempty"` // that names the image
 
 	// An image without nixpkgs has none of these.
 	Channel   string `json:"channel,omitempty"`
@@ -76,13 +78,13 @@ IMAGE is a reference into a registry, or oci:DIR:NAME:TAG (or @DIGEST) for an OC
 layout; the digest may be that of one system's image. The name of a CHANNEL of the
 configuration stands for its newest image at the first destination that has one.
 
-Which Nix evaluated it is shown where the state file has a record of the image: any
-other one would have given the same image.
+Which Nix evaluated it, and the image's name in the configuration, are shown where the
+state file has a record of the image: any other Nix would have given the same image.
 
-JSON: {image, digest, version, channel, rev, created, sha256, narHash, storePath,
-recipe, nix, systems: [{system, digest, layers: [{digest, size, key, paths}], tools:
-[{name, version, path}], size, entrypoint, cmd, user, ports, volumes}]}; sizes are
-compressed bytes. What an image does not have is left out: without nixpkgs it has
+JSON: {image, imageName, digest, version, channel, rev, created, sha256, narHash,
+storePath, recipe, nix, systems: [{system, digest, layers: [{digest, size, key,
+paths}], tools: [{name, version, path}], size, entrypoint, cmd, user, ports,
+volumes}]}; sizes are compressed bytes. What an image does not have is left out: without nixpkgs it has
 no channel, commit and hashes.`,
 		Example: `  factory inspect nixos-26.05
   factory inspect ghcr.io/org/nixpkgs-nixos-26.05:latest
@@ -115,7 +117,8 @@ func (a *app) inspect(ctx context.Context, ref string, o inspectOptions) error {
 		}
 		return err
 	}
-	result.Nix = a.evaluatedBy(result.Digest)
+	known := a.recorded(result.Digest)
+	result.ImageName, result.Nix = known.ImageName, known.Nix
 	if o.format == "json" {
 		return writeJSON(a.stdout, result)
 	}
@@ -134,25 +137,25 @@ func readManifests(ctx context.Context, named located) (inspection, error) {
 	return inspection{}, err
 }
 
-// evaluatedBy is the version of the Nix that evaluated an image, which the state
-// file of who published it knows. Where that is not at hand it is not known.
-func (a *app) evaluatedBy(digest v1.Hash) string {
+// recorded is what the state file of who published an image knows of it. Where that
+// is not at hand it is nothing.
+func (a *app) recorded(digest v1.Hash) record.Publication {
 	c, err := a.config(false)
 	if err != nil {
-		return ""
+		return record.Publication{}
 	}
 	store, err := snapshot(c)
 	if err != nil {
-		return ""
+		return record.Publication{}
 	}
 	defer store.Close()
 	publications, _ := store.Publications()
 	for _, p := range publications {
 		if p.Digest == digest {
-			return p.Nix
+			return p
 		}
 	}
-	return ""
+	return record.Publication{}
 }
 
 // single opens the image of one system. Below an index it has a digest only.
@@ -271,7 +274,7 @@ func (a *app) inspectTable(r inspection) error {
 		flake = "github:NixOS/nixpkgs/" + r.Rev
 	}
 	rows := [][]string{
-		{"image", r.Image}, {"digest", r.Digest.String()}, {"version", r.Version}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
+		{"image", r.Image}, {"name", r.ImageName}, {"digest", r.Digest.String()}, {"version", r.Version}, {"channel", r.Channel}, {"commit", r.Rev}, {"created", r.Created},
 		{"sha256", r.Sha256}, {"narHash", r.NarHash}, {"nixpkgs", r.StorePath}, {"flake", flake}, {"recipe", string(r.Recipe)},
 	}
 	if r.Nix != "" {

@@ -58,6 +58,7 @@ func TestImageErrors(t *testing.T) {
 		{"no folder", "[ { suffix: x } ]", []string{`1:11: images[0].folder: missing (want a path)`}},
 		{"none", "[]", []string{`1:9: images: no images (want a list of images, such as [ { folder: images/base } ])`}},
 		{"the old key's value", "images/base", []string{`1:9: images: found the text "images/base" (want a list of images, such as [ { folder: images/base } ])`}},
+		{"many", "[" + strings.Repeat(" { folder: x },", 33) + " ]", []string{`1:9: images: found 33 images (want at most 32)`}},
 		{"two of one name", "[ { folder: x/base }, { folder: y/base, suffix: -y } ]", []string{`1:41: images[1].folder: duplicate image "y/base", first on line 1`}},
 		{"a folder that gives no name", "[ { folder: Images } ]", []string{`1:21: images[0].folder: bad folder: the image would be called "Images" (want a folder whose name is of a-z, 0-9 and single . _ - between them)`}},
 		{"a channel that is not there", "[ { folder: x, channels: [ a, c ] } ]", []string{`1:39: images[0].channels[1]: "c" is not one of the channels (want a or b)`}},

@@ -9,6 +9,7 @@ import (
 const (
 	maxBackfill = 50
 	maxCommands = 16
+	maxImages   = 32
 )
 
 const defaultSubstituters = "[ { url: https://cache.nixos.org, keys: [ " + defaultCacheKey + " ] } ]"
@@ -28,8 +29,8 @@ func (c *Config) rules(dir string) rule {
 		key{name: "substituters", value: defaultSubstituters, rule: mappings(&c.Substituters, "binary cache", "a list of binary caches, each with url and keys",
 			"a binary cache, with url and keys", (*Substituter).keys, func(s Substituter) string { return s.URL })},
 		key{name: "publish", value: "[ { to: oci:./registry } ]", rule: c.publish(destination(dir))},
-		key{name: "images", value: "[ { folder: images/base } ]", rule: mappings(&c.Images, "image", "a list of images, such as [ { folder: images/base } ]",
-			"an image, such as { folder: images/base }", c.image(path), Image.Name).and(c.distinct)},
+		key{name: "images", value: "[ { folder: images/base } ]", rule: atMost(maxImages, "images", mappings(&c.Images, "image",
+			"a list of images, such as [ { folder: images/base } ]", "an image, such as { folder: images/base }", c.image(path), Image.Name)).and(c.distinct)},
 		key{name: "systems", value: "[ x86_64-linux, aarch64-linux ]", rule: systemsRule(&c.Systems)},
 		key{name: "schedule", value: "'47 * * * *'", rule: text(&c.Schedule, schedule)},
 		key{name: "timezone", value: "UTC", rule: text(&c.TimeZone, zone)},

@@ -68,6 +68,24 @@ func TestImages(t *testing.T) {
 	}
 }
 
+// In another repository of the registry layers are mounted that the first image has.
+func TestImagesInTwoRepositories(t *testing.T) {
+	t.Parallel()
+	images := strings.Replace(baseAndSlim(t), "suffix: -slim", "repository: tools", 1)
+	w := newWorld(t, settings{images: images, channels: onlyRelease, publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}})
+	results := w.expect(release+" base: build (new commit)", release+" slim: build (new commit)")
+	if p := results[1].Published; len(p) != 1 || p[0].Image != w.config.Publish[0].To+"/tools:latest" {
+		t.Errorf("slim is published as %v", p)
+	}
+	if sent := w.wire.count("PUT", "/org/tools/blobs/uploads/"); sent != 2 {
+		t.Errorf("%d blobs of slim were sent, want its own layer and its configuration", sent)
+	}
+	if s := results[1].Stats; s.ReusedLayers != s.Layers-1 {
+		t.Errorf("slim: %d of %d layers found, want all but one", s.ReusedLayers, s.Layers)
+	}
+	w.expect(release+" base: none (up to date)", release+" slim: none (up to date)")
+}
+
 // Where no registry has them, layers are shared all the same: those of parts have
 // no tag, and nothing is found by them.
 func TestPartsShareLayers(t *testing.T) {
