@@ -31,19 +31,23 @@ func followed(files []File, count func(Spot) bool) []string {
 	return names
 }
 
-// LeaveOthers leaves alone the pins that follow another branch than the images do
-// and than the target's: a project may have a second nixpkgs on purpose. Where
-// there are no images, what all pins follow is moved to the target's channel.
-func LeaveOthers(files []File, target string) []File {
-	moved := append(Channels(files), target)
-	if all := followed(files, func(Spot) bool { return true }); len(all) == 1 {
-		moved = append(moved, all[0])
+// LeaveOthers leaves alone what follows another branch than the target's: a
+// project may have a second nixpkgs on purpose. When it moves to the target's
+// channel, what the images follow goes along or, where there are no images, what
+// all pins follow.
+func LeaveOthers(files []File, target string, moves bool) []File {
+	along := []string{target}
+	if moves {
+		along = append(along, Channels(files)...)
+		if all := followed(files, func(Spot) bool { return true }); len(all) == 1 {
+			along = append(along, all[0])
+		}
 	}
 	out := slices.Clone(files)
 	for i, f := range out {
 		out[i].Spots = slices.Clone(f.Spots)
 		for j, s := range f.Spots {
-			if s.Left == "" && s.Channel != "" && !slices.Contains(moved, s.Channel) {
+			if s.Left == "" && s.Channel != "" && !slices.Contains(along, s.Channel) {
 				out[i].Spots[j].Left = "it follows " + s.Channel
 			}
 		}

@@ -9,6 +9,7 @@ import (
 type reference struct {
 	name    string // host and path
 	channel [2]int // of it in name; empty where the name has none
+	tag     string // "" for none
 	suffix  string // of the tag, behind the commit
 }
 
@@ -26,6 +27,15 @@ var (
 	tagPattern       = regexp.MustCompile(`^([0-9a-f]{40}|(?:latest|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9a-f]{7,39})(?:-[0-9a-f]{7,39})?)([-_.].*)?$`)
 	revPattern       = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
+
+// Named is the spot that a reference to an image would be, whatever its name is.
+func Named(ref string) (Spot, bool) {
+	m := referencePattern.FindStringSubmatch(ref)
+	if m == nil {
+		return Spot{}, false
+	}
+	return imageSpot(trace([]byte(ref), 0, len(ref)), Options{Repository: m[1]})
+}
 
 const inParts = "it is put together of several parts"
 
@@ -56,15 +66,16 @@ func imageSpot(t traced, o Options) (spot Spot, found bool) {
 	}
 	switch {
 	case m[4] >= 0:
-		tag := tagPattern.FindStringSubmatchIndex(t.text[m[4]:m[5]])
+		ref.tag = t.text[m[4]:m[5]]
+		tag := tagPattern.FindStringSubmatchIndex(ref.tag)
 		if tag == nil {
-			spot.Left = "its tag " + t.text[m[4]:m[5]] + " is not made of a commit, a date or latest"
+			spot.Left = "its tag " + ref.tag + " is not made of a commit, a date or latest"
 			break
 		}
 		if tag[4] >= 0 {
-			ref.suffix = t.text[m[4]+tag[4] : m[4]+tag[5]]
+			ref.suffix = ref.tag[tag[4]:tag[5]]
 		}
-		if rev := t.text[m[4]+tag[2] : m[4]+tag[3]]; revPattern.MatchString(rev) {
+		if rev := ref.tag[tag[2]:tag[3]]; revPattern.MatchString(rev) {
 			spot.Rev = rev
 		}
 		part(kindRev, m[4]+tag[2], m[4]+tag[3], "")

@@ -146,6 +146,14 @@ func (s Spot) Image(channel string, rev git.Rev) (repository, tag string) {
 // IsImage tells whether a spot names an image.
 func (s Spot) IsImage() bool { return s.image != nil }
 
+// Tag is that of an image; "" if it has none.
+func (s Spot) Tag() string {
+	if s.image == nil {
+		return ""
+	}
+	return s.image.tag
+}
+
 // Suffix is what stands behind the commit in the tag of an image.
 func (s Spot) Suffix() string {
 	if s.image == nil {

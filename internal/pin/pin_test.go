@@ -229,6 +229,26 @@ func TestRepositoryOfAnotherName(t *testing.T) {
 	}
 }
 
+func TestNamed(t *testing.T) {
+	for ref, want := range map[string]string{
+		"ghcr.io/org/nixpkgs-nixos-26.05":                 "ghcr.io/org/nixpkgs-nixos-26.11 ",
+		"h:5000/nixpkgs-nixos-26.05:latest-slim":          "h:5000/nixpkgs-nixos-26.11 latest-slim -slim",
+		"example.org/base:" + oldRev + "@" + digest:       "example.org/base " + oldRev,
+		"oci:registry:nixpkgs-nixos-26.05:latest":         "",
+		"ghcr.io/org/nixpkgs-nixos-26.05:latest, or what": "",
+	} {
+		spot, ok := Named(ref)
+		got := ""
+		if ok {
+			repository, _ := spot.Image("nixos-26.11", target(t, "").Rev)
+			got = strings.TrimSuffix(repository+" "+spot.Tag()+" "+spot.Suffix(), " ")
+		}
+		if got != want {
+			t.Errorf("Named(%q) is %q, want %q", ref, got, want)
+		}
+	}
+}
+
 func TestLeaveOthers(t *testing.T) {
 	find := func(name, text string) File {
 		spots, err := Find(name, []byte(words.Replace(text)), Options{})
@@ -251,14 +271,17 @@ func TestLeaveOthers(t *testing.T) {
 	for _, c := range []struct {
 		files  []File
 		target string
+		moves  bool
 		want   []string
 	}{
-		{[]File{niv, image}, "nixos-26.05", []string{"", "it follows nixos-unstable", ""}},
-		{[]File{niv, image}, "nixos-26.11", []string{"", "it follows nixos-unstable", ""}},
-		{[]File{niv}, "nixos-unstable", []string{"it follows nixos-26.05", ""}},
-		{[]File{{Name: "one", Spots: niv.Spots[:1]}}, "nixos-26.11", []string{""}},
+		{[]File{niv, image}, "nixos-26.05", false, []string{"", "it follows nixos-unstable", ""}},
+		{[]File{niv, image}, "nixos-unstable", false, []string{"it follows nixos-26.05", "", "it follows nixos-26.05"}},
+		{[]File{niv, image}, "nixos-26.11", true, []string{"", "it follows nixos-unstable", ""}},
+		{[]File{niv}, "nixos-unstable", true, []string{"it follows nixos-26.05", ""}},
+		{[]File{{Name: "one", Spots: niv.Spots[:1]}}, "nixos-26.11", false, []string{"it follows nixos-26.05"}},
+		{[]File{{Name: "one", Spots: niv.Spots[:1]}}, "nixos-26.11", true, []string{""}},
 	} {
-		if diff := cmp.Diff(c.want, reasons(LeaveOthers(c.files, c.target))); diff != "" {
+		if diff := cmp.Diff(c.want, reasons(LeaveOthers(c.files, c.target, c.moves))); diff != "" {
 			t.Errorf("%s: -want +got\n%s", c.target, diff)
 		}
 	}
