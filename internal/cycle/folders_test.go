@@ -188,13 +188,16 @@ func TestNixpkgsInOneSystemOnly(t *testing.T) {
 	w.tidy()
 }
 
-// The version that image.nix says is the one of tags.
+// The version that image.nix says is the one of tags, and so is the image's digest.
 func TestTagOfTheVersion(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, settings{image: absolute(t, atticFolder), channels: `[ { name: nixos-26.05, tags: [ latest, "{version}" ] } ]`})
+	w := newWorld(t, settings{image: absolute(t, atticFolder), channels: `[ { name: nixos-26.05, tags: [ latest, "{version}", "{digest:12}" ] } ]`})
 	digest := w.expect(release + ": build (new commit)")[0].Published[0].Digest
 	if got := w.tag(0, release, "0.1.0"); got != digest.String() {
 		t.Errorf("the tag 0.1.0 is %q, want %s", got, digest)
+	}
+	if got := w.tag(0, release, digest.Hex[:12]); got != digest.String() {
+		t.Errorf("the tag %s is %q, want %s", digest.Hex[:12], got, digest)
 	}
 	w.loseState()
 	w.untag(release, "0.1.0")

@@ -54,7 +54,7 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 	if isHead {
 		moving = j.tagsFor(made.version, digest.Hex)
 	} else if !j.depends() {
-		f.Log.Info("not tagged, for the channel has moved on", "channel", j.channel.Name, "imageName", j.image.Name(), "rev", j.commit.Rev)
+		f.logOf(j.channel.Name, j.image.Name()).Info("not tagged, for the channel has moved on", "rev", j.commit.Rev)
 		return j.targets, nil
 	}
 	targets, err := f.setTags(ctx, j, index, made, moving)
@@ -102,7 +102,7 @@ func (f *Factory) setTags(ctx context.Context, j job, index v1.ImageIndex, made 
 	for i, t := range targets {
 		if !stays[i] {
 			targets[i].held = made
-			f.Log.Info("published", "channel", j.channel.Name, "image", t.ref, "digest", made.state.Digest)
+			f.logOf(j.channel.Name, j.image.Name()).Info("published", "image", t.ref, "digest", made.state.Digest)
 			continue
 		}
 		if targets[i].held, err = keep(ctx, t); err != nil {
@@ -144,8 +144,8 @@ func (f *Factory) mayTag(ctx context.Context, j job, digest v1.Hash) (isHead boo
 			return true, nil
 		}
 		if err != nil {
-			f.Log.Warn("GitHub cannot be asked whether the commit is still the head: the moving tags are left to the next cycle",
-				"channel", j.channel.Name, "rev", j.commit.Rev, "error", err)
+			f.logOf(j.channel.Name, j.image.Name()).Warn("GitHub cannot be asked whether the commit is still the head: the moving tags are left to the next cycle",
+				"rev", j.commit.Rev, "error", err)
 			outdated = fmt.Sprintf("GitHub cannot be asked whether the commit is still the head (%v)", err)
 		}
 	}

@@ -64,7 +64,7 @@ func (f *Factory) putBack(ctx context.Context, j job, t target) (stays bool, err
 	if stays, err = f.refused(t, t.tag); err != nil || stays {
 		return stays, err
 	}
-	f.Log.Warn("the commit's tag was gone or moved by somebody else, putting it back", "channel", j.channel.Name, "image", t.ref, "digest", t.state.Digest)
+	f.logOf(j.channel.Name, j.image.Name()).Warn("the commit's tag was gone or moved by somebody else, putting it back", "image", t.ref, "digest", t.state.Digest)
 	index, err := t.index(ctx)
 	if err != nil {
 		return false, err
@@ -88,7 +88,7 @@ func (f *Factory) moveTag(ctx context.Context, j job, t target, tag string) erro
 	if stays, err := f.setTag(ctx, j, t, index, tag); err != nil || stays {
 		return err
 	}
-	f.Log.Info("tag moved", "channel", j.channel.Name, "image", t.repo.Ref(tag), "digest", t.state.Digest)
+	f.logOf(j.channel.Name, j.image.Name()).Info("tag moved", "image", t.repo.Ref(tag), "digest", t.state.Digest)
 	return nil
 }
 
@@ -157,8 +157,8 @@ func (f *Factory) setTag(ctx context.Context, j job, t target, index v1.ImageInd
 		return false, err
 	}
 	if before == nil || j.plan.Reason == plan.Requested {
-		f.Log.Warn("the registry does not let this tag be moved: what it leads to stays, and this is said only once",
-			"channel", j.channel.Name, "image", ref, "digest", immutable.Now.String(), "refused", immutable.Want.String(), "error", immutable.Err)
+		f.logOf(j.channel.Name, j.image.Name()).Warn("the registry does not let this tag be moved: what it leads to stays, and this is said only once",
+			"image", ref, "digest", immutable.Now.String(), "refused", immutable.Want.String(), "error", immutable.Err)
 	}
 	return true, f.Store.Keep(record.Kept{Image: ref, Digest: immutable.Want, Recipe: j.recipe, Time: f.Now()})
 }
