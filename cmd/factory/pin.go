@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -138,8 +139,8 @@ func (a *app) pin(ctx context.Context, dir string, o pinOptions) error {
 func pinSource(files []pin.File, o pinOptions) (ref string, err error) {
 	from, ok := pin.Named(o.image)
 	switch channels := pin.Channels(files); {
-	case o.image != "" && !ok:
-		return o.image, nil // in a layout, or an error there
+	case o.image != "" && (!ok || strings.Contains(o.image, "@") && o.channel == "" && o.rev.IsZero()):
+		return o.image, nil // in a layout, by its digest, or an error there
 	case o.image != "":
 	case len(channels) > 1 && o.channel == "":
 		return "", usageError{fmt.Errorf("the images in this folder are of %s and %s: --image says which of them is meant, --channel moves all of them to one", channels[0], plural(len(channels)-1, "other channel"))}

@@ -10,7 +10,7 @@ import (
 // addresses that fetchTarball takes. Names stand for the strings that they are
 // bound to by let or in a recursive set, if the file binds them once.
 func nixFile(text []byte, _ Options) ([]Spot, error) {
-	r := nixReader{file: text, tokens: lexNix(text), bound: map[string][]token{}}
+	r := nixReader{file: text, tokens: lexNix(text), bound: map[string][]token{}, seen: map[int]bool{}}
 	r.structure()
 	for _, s := range r.sets {
 		if spot, found := r.fetched(s); found {
@@ -25,6 +25,7 @@ type nixReader struct {
 	file   []byte
 	tokens []token
 	bound  map[string][]token // by let or rec; a token of kind 'x' is what is not looked into
+	seen   map[int]bool       // strings that a fetcher takes, by where they begin
 	sets   []attributes
 	spots  []Spot
 }
@@ -169,6 +170,7 @@ func (r *nixReader) resolve(t token, depth int) (out traced, ok bool) {
 	case t.kind != 's':
 		return traced{}, false
 	}
+	r.seen[t.start] = true
 	if len(t.parts) == 0 {
 		return trace(r.file, t.start+1, t.start+1), true
 	}
@@ -257,26 +259,30 @@ func what(fetcher string) string {
 
 var flakeReference = regexp.MustCompile(`(?i)^github:NixOS/nixpkgs/[0-9a-f]{40}`)
 
+// archivePrefix is in addresses that may be put together in ways that are not
+// understood.
+var archivePrefix = regexp.MustCompile(`(?i)^"https?://(?:codeload\.)?github\.com/NixOS/nixpkgs/(?:archive|tarball|tar\.gz|zip)/`)
+
 // strings finds what stands alone: the address of an archive behind fetchTarball,
-// and references to flakes.
+// references to flakes, and addresses that no fetcher was seen to take.
 func (r *nixReader) strings() {
 	for i, t := range r.tokens {
-		if t.kind != 's' {
+		if r.file[t.start] != '"' || r.seen[t.start] {
 			continue
 		}
 		text, ok := r.resolve(t, 0)
-		if !ok {
-			continue
-		}
 		s := set{Spot{Line: lineOf(r.file, t.start)}}
 		_, _, archive := archiveRev(text.text)
 		switch {
-		case r.word(i-1) == "fetchTarball" && (archive || releasePattern.MatchString(text.text)):
+		case ok && r.word(i-1) == "fetchTarball" && (archive || releasePattern.MatchString(text.text)):
 			s.spot.What = "fetchTarball"
 			s.url(text)
 		case flakeReference.MatchString(text.text):
 			s.spot.What = "reference"
 			s.leave("Nix fetches such a reference whatever the store has")
+		case archivePrefix.MatchString(r.text(t)):
+			s.spot.What = "address"
+			s.leave("it is not seen what fetches it, or it has more than names in it")
 		default:
 			continue
 		}
