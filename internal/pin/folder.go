@@ -34,7 +34,8 @@ func followed(files []File, count func(Spot) bool) []string {
 // LeaveOthers leaves alone what follows another branch than the target's: a
 // project may have a second nixpkgs on purpose. When it moves to the target's
 // channel, what the images follow goes along or, where there are no images, what
-// all pins follow.
+// all pins follow. A pin that names the commit of such an image goes along, too,
+// whatever branch it was made from.
 func LeaveOthers(files []File, target string, moves bool) []File {
 	along := []string{target}
 	if moves {
@@ -43,11 +44,20 @@ func LeaveOthers(files []File, target string, moves bool) []File {
 			along = append(along, all[0])
 		}
 	}
+	inStep := map[string]bool{}
+	for _, f := range files {
+		for _, s := range f.Spots {
+			if s.Left == "" && s.IsImage() && s.Rev != "" && slices.Contains(along, s.Channel) {
+				inStep[s.Rev] = true
+			}
+		}
+	}
 	out := slices.Clone(files)
 	for i, f := range out {
 		out[i].Spots = slices.Clone(f.Spots)
 		for j, s := range f.Spots {
-			if s.Left == "" && s.Channel != "" && !slices.Contains(along, s.Channel) {
+			goesAlong := s.Channel == "" || slices.Contains(along, s.Channel) || inStep[s.Rev] && !s.IsImage()
+			if s.Left == "" && !goesAlong {
 				out[i].Spots[j].Left = "it follows " + s.Channel
 			}
 		}

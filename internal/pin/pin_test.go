@@ -277,6 +277,7 @@ func TestLeaveOthers(t *testing.T) {
 		{[]File{niv, image}, "nixos-26.05", false, []string{"", "it follows nixos-unstable", ""}},
 		{[]File{niv, image}, "nixos-unstable", false, []string{"it follows nixos-26.05", "", "it follows nixos-26.05"}},
 		{[]File{niv, image}, "nixos-26.11", true, []string{"", "it follows nixos-unstable", ""}},
+		{[]File{niv, find("Dockerfile", "FROM org/nixpkgs-nixos-26.05:OLD\n")}, "nixos-26.05", false, []string{"", "", ""}},
 		{[]File{niv}, "nixos-unstable", true, []string{"it follows nixos-26.05", ""}},
 		{[]File{{Name: "one", Spots: niv.Spots[:1]}}, "nixos-26.11", false, []string{"it follows nixos-26.05"}},
 		{[]File{{Name: "one", Spots: niv.Spots[:1]}}, "nixos-26.11", true, []string{""}},
