@@ -173,8 +173,12 @@ func (r *root) readDatabase(from io.Reader, scratch string) error {
 // against holds the objects against the layers below and what a container is
 // started with.
 func (r root) against(below []image.Layer, started v1.Config) []error {
-	var problems []error
-	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	return slices.Concat(r.spread(below), r.dangling(started), r.lacking(started))
+}
+
+// spread finds store objects that are not in exactly one layer, and layers whose
+// key is another one's.
+func (r root) spread(below []image.Layer) (problems []error) {
 	seen := make(map[string]int)
 	for i, layer := range below {
 		objects := make([]nix.PathInfo, 0, len(layer.Paths))
@@ -182,43 +186,52 @@ func (r root) against(below []image.Layer, started v1.Config) []error {
 			seen[name]++
 			info, ok := r.objects[name]
 			if !ok {
-				add("layer %d holds %s, which %s does not know", i, name, r.list())
+				problems = append(problems, fmt.Errorf("layer %d holds %s, which %s does not know", i, name, r.list()))
 			}
 			objects = append(objects, info)
 		}
 		if !slices.Contains(keys(layer.MediaType, objects), layer.Key) {
-			add("layer %d: its key %s is not that of the objects in %s", i, layer.Key, r.list())
+			problems = append(problems, fmt.Errorf("layer %d: its key %s is not that of the objects in %s", i, layer.Key, r.list()))
 		}
 	}
 	for _, name := range sortedNames(r.objects) {
 		if n := seen[name]; n != 1 {
-			add("%s is in %s and in %d layers", name, r.list(), n)
+			problems = append(problems, fmt.Errorf("%s is in %s and in %d layers", name, r.list(), n))
+		}
+	}
+	return problems
+}
+
+// dangling finds what leads to store objects that are not in the image.
+func (r root) dangling(started v1.Config) (problems []error) {
+	hold := func(p nix.StorePath, what string) {
+		if _, ok := r.objects[p.Base()]; !ok {
+			problems = append(problems, fmt.Errorf("%s %s, which is not in the image", what, p))
 		}
 	}
 	for _, name := range sortedNames(r.objects) { // those of a database are complete, or it cannot be read
-		for _, ref := range r.objects[name].References {
-			if _, ok := r.objects[ref.Base()]; !ok {
-				add("%s refers to %s, which is not in the image", name, ref)
-			}
+		for _, p := range r.objects[name].References {
+			hold(p, name+" refers to")
 		}
 	}
 	for _, name := range sortedNames(r.links) {
 		for _, p := range nix.FindStorePaths(r.links[name]) {
-			if _, ok := r.objects[p.Base()]; !ok {
-				add("%s leads to %s, which is not in the image", name, p)
-			}
+			hold(p, name+" leads to")
 		}
 	}
 	for _, text := range slices.Concat(started.Env, started.Entrypoint, started.Cmd) {
 		for _, p := range nix.FindStorePaths(text) {
-			if _, ok := r.objects[p.Base()]; !ok {
-				add("a container is started with %s, which is not in the image", p)
-			}
+			hold(p, "a container is started with")
 		}
 	}
+	return problems
+}
+
+// lacking finds files that a container cannot be started without.
+func (r root) lacking(started v1.Config) (problems []error) {
 	for _, name := range r.needed(started) {
 		if _, ok := r.links[name]; !ok && !r.files[name] {
-			add("%s is missing", name)
+			problems = append(problems, fmt.Errorf("%s is missing", name))
 		}
 	}
 	return problems
