@@ -107,35 +107,17 @@ Credentials are those of the Docker configuration (docker login).`,
 
 // publish prints IMAGE@DIGEST for each destination.
 func (o options) publish(ctx context.Context, env func(string) string, stdout, stderr io.Writer) error {
-	data, err := os.ReadFile(o.config)
+	c, dests, err := o.read(env)
 	if err != nil {
 		return usageError{err}
-	}
-	c, err := config.Parse(o.config, data)
-	if err != nil {
-		return usageError{err}
-	}
-	dests, err := o.destinations(env, c)
-	if err != nil {
-		return usageError{err}
-	}
-	if len(dests) == 0 {
-		return usageError{fmt.Errorf("%s names no destination: say where to publish with --to or FACTORY_PUBLISH", o.config)}
 	}
 	base, err := o.findBase(c, dests)
 	if err != nil {
 		return usageError{err}
 	}
-	places := make([]ownimage.Place, len(dests))
-	for i, d := range dests {
-		if places[i].Repository, err = open(d, o.name); err != nil {
-			return usageError{err}
-		}
-		if base.everywhere != "" {
-			if places[i].Bases, err = open(d, base.everywhere); err != nil {
-				return usageError{err}
-			}
-		}
+	places, err := o.places(dests, base.everywhere)
+	if err != nil {
+		return usageError{err}
 	}
 	var folders []string
 	for _, i := range c.Images {
@@ -164,6 +146,42 @@ func (o options) publish(ctx context.Context, env func(string) string, stdout, s
 		fmt.Fprintf(stdout, "%s@%s\n", r.Image, r.Digest)
 	}
 	return err
+}
+
+// read reads the configuration, and says where to publish.
+func (o options) read(env func(string) string) (config.Config, []config.Destination, error) {
+	data, err := os.ReadFile(o.config)
+	if err != nil {
+		return config.Config{}, nil, err
+	}
+	c, err := config.Parse(o.config, data)
+	if err != nil {
+		return config.Config{}, nil, err
+	}
+	dests, err := o.destinations(env, c)
+	if err == nil && len(dests) == 0 {
+		err = fmt.Errorf("%s names no destination: say where to publish with --to or FACTORY_PUBLISH", o.config)
+	}
+	return c, dests, err
+}
+
+// places opens the repositories of the own image, and beside each that of its
+// base where every destination has one.
+func (o options) places(dests []config.Destination, bases string) ([]ownimage.Place, error) {
+	places := make([]ownimage.Place, len(dests))
+	for i, d := range dests {
+		var err error
+		if places[i].Repository, err = open(d, o.name); err != nil {
+			return nil, err
+		}
+		if bases == "" {
+			continue
+		}
+		if places[i].Bases, err = open(d, bases); err != nil {
+			return nil, err
+		}
+	}
+	return places, nil
 }
 
 func (o options) destinations(env func(string) string, c config.Config) ([]config.Destination, error) {
