@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// dockerfile reads the images that stages begin with or copy from. The defaults of
+// dockerfile reads the images that stages begin with, copy from or mount. The defaults of
 // arguments before the first stage are part of their names.
 func dockerfile(text []byte, o Options) ([]Spot, error) {
 	d := dockerReader{file: text, options: o, args: map[string]traced{}}
@@ -24,6 +24,12 @@ func dockerfile(text []byte, o Options) ([]Spot, error) {
 					break
 				}
 			}
+		case "RUN":
+			for _, w := range in.words {
+				if m := mountPattern.FindStringSubmatchIndex(w.text); m != nil {
+					d.image(w.slice(m[2], m[3]))
+				}
+			}
 		case "COPY", "ADD":
 			for _, w := range in.words {
 				if rest, ok := strings.CutPrefix(w.text, "--from="); ok {
@@ -34,6 +40,9 @@ func dockerfile(text []byte, o Options) ([]Spot, error) {
 	}
 	return d.spots, nil
 }
+
+// mountPattern has the image that a step mounts.
+var mountPattern = regexp.MustCompile(`^--mount=(?:[^,]*,)*from=([^,]+)`)
 
 type dockerReader struct {
 	file    []byte

@@ -26,6 +26,8 @@ var dockerfiles = []spotsCase{
 	{name: "escape directive", in: "# escape=`\nFROM `\norg/nixpkgs-nixos-26.05:OLD\n", out: "# escape=`\nFROM `\norg/nixpkgs-nixos-26.05:NEW\n"},
 	{name: "here-documents", in: "FROM org/nixpkgs-nixos-26.05:OLD\nRUN <<A cat <<-'B'\nFROM org/nixpkgs-nixos-26.05:OLD\nA\nFROM org/nixpkgs-nixos-26.05:OLD\n\tB\nCOPY --from=org/nixpkgs-nixos-26.05:OLD /a /b\n",
 		out: "FROM org/nixpkgs-nixos-26.05:NEW\nRUN <<A cat <<-'B'\nFROM org/nixpkgs-nixos-26.05:OLD\nA\nFROM org/nixpkgs-nixos-26.05:OLD\n\tB\nCOPY --from=org/nixpkgs-nixos-26.05:NEW /a /b\n"},
+	{name: "mounts", in: "FROM debian\nRUN --mount=type=bind,from=org/nixpkgs-nixos-26.05:OLD,target=/x --mount=from=org/nixpkgs-nixos-26.05:OLD-slim,target=/y echo --mount=from=a\n",
+		out: "FROM debian\nRUN --mount=type=bind,from=org/nixpkgs-nixos-26.05:NEW,target=/x --mount=from=org/nixpkgs-nixos-26.05:NEW-slim,target=/y echo --mount=from=a\n"},
 	{name: "channels", channel: "nixos-unstable", images: []string{"org/nixpkgs-nixos-unstable:NEW"}, in: "FROM org/nixpkgs-nixos-26.05:OLD@DIGEST\n", out: "FROM org/nixpkgs-nixos-unstable:NEW@NEWDIGEST\n"},
 	{name: "other images", in: "FROM nixpkgs/nix:latest\nFROM org/nixpkgs-fmt:OLD\nFROM debian\n", out: "FROM nixpkgs/nix:latest\nFROM org/nixpkgs-fmt:OLD\nFROM debian\n"},
 }
