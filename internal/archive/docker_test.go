@@ -293,6 +293,65 @@ func TestScript(t *testing.T) {
 	}
 }
 
+// TestStreamsOfMore is about what is in an archive beside the image, such as all
+// that else was in the folder that somebody has packed.
+func TestStreamsOfMore(t *testing.T) {
+	secret := []byte(strings.Repeat("PASSWORD=pa55word\n", 100))
+	more := append([]entry{{name: "secrets.env", data: secret}}, streamed(t)...)
+	for way, source := range ways(t, pack(t, more...), archive.Options{}) {
+		if _, got, err := collect(t, source); err != nil || got[sum(secret)] != nil || len(got) != 2 {
+			t.Errorf("%s: %d layers, %v, want the 2 of the image", way, len(got), err)
+		}
+	}
+	one, _ := both(t)
+	conf := config(t, nil, one)
+	odd := []entry{{name: "c", data: conf}, {name: "first layer", data: one},
+		{name: "manifest.json", data: marshal(t, []any{map[string]any{"Config": "c", "Layers": []string{"first layer"}}})}}
+	for way, source := range ways(t, pack(t, odd...), archive.Options{}) {
+		_, _, err := collect(t, source)
+		if want := `member "first layer": in a stream the name of a layer`; way == "file" && err != nil || way != "file" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("an odd name, %s: error %v, want %s but for the file", way, err, want)
+		}
+	}
+}
+
+// TestLastMemberCounts is about two members of one name, as tar has it.
+func TestLastMemberCounts(t *testing.T) {
+	list := streamed(t)
+	list = append(list, entry{name: list[0].name, data: []byte(`{"not": "the layer"}`)})
+	for name, source := range ways(t, pack(t, list...), archive.Options{}) {
+		set, err := source.Images(t.Context(), func(_ context.Context, _ string, _ v1.Hash, r io.Reader) (archive.Taken, error) {
+			id, err := layers.Identify(r)
+			return archive.Taken{Digest: id.Digest, DiffID: id.DiffID}, err
+		})
+		if err != nil || set.Images[0].Layers[0].Open == nil {
+			t.Fatalf("%s: %+v, %v, want a layer to be opened", name, set, err)
+		}
+		rc, err := set.Images[0].Layers[0].Open(t.Context())
+		if err != nil || string(readAll(t, rc)) != `{"not": "the layer"}` {
+			t.Errorf("%s: not the last member, %v", name, err)
+		}
+		source.Close()
+	}
+}
+
+// TestNamesAreBounded is about names, which are kept until the archive ends.
+func TestNamesAreBounded(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := range 80 {
+		h := &tar.Header{Name: fmt.Sprint(i), Linkname: strings.Repeat("x", 500_000), Typeflag: tar.TypeSymlink}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for way, source := range ways(t, b.Bytes(), archive.Options{}) {
+		if _, _, err := collect(t, source); err == nil || !strings.Contains(err.Error(), "the names of its members have more than") {
+			t.Errorf("%s: error %v", way, err)
+		}
+	}
+}
+
 var errTaken = errors.New("taken")
 
 func TestTakeEndsTheReading(t *testing.T) {

@@ -21,6 +21,7 @@ const (
 	maxDocument  = 16 << 20  // one manifest or configuration
 	maxDocuments = 64 << 20  // all that a stream has
 	maxMembers   = 100_000   // of an archive
+	maxNames     = 32 << 20  // of all members together, and of what links lead to
 	maxLayer     = 256 << 30 // of a stream
 	maxTrailer   = 16 << 20  // behind the end of an archive
 	maxLinks     = 16        // from one member to the next
@@ -59,8 +60,9 @@ func clean(name string) (string, error) {
 // headers are those of an archive's members.
 type headers struct {
 	*tar.Reader
-	n    int
-	last string
+	n     int
+	names int // bytes of them
+	last  string
 }
 
 func (r *headers) next() (*tar.Header, error) {
@@ -76,6 +78,9 @@ func (r *headers) next() (*tar.Header, error) {
 		return nil, fmt.Errorf("there are more than %d members", maxMembers)
 	case h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "":
 		return nil, memberError(h.Name, errors.New("a sparse file, which no image has"))
+	}
+	if r.names += len(h.Name) + len(h.Linkname); r.names > maxNames {
+		return nil, fmt.Errorf("the names of its members have more than %d bytes", maxNames)
 	}
 	r.n++
 	r.last = h.Name
@@ -109,6 +114,9 @@ func (l links) follow(name string) (string, error) {
 	}
 	return "", memberError(name, fmt.Errorf("links go round in a circle"))
 }
+
+// layerNames is how makers name layers: by a digest, or as an archive.
+var layerNames = regexp.MustCompile(`(?:^|/)[0-9a-f]{64}(?:[./]|$)|\.(?:tar|tgz)(?:\.[a-z0-9]+)?$`)
 
 var hexName = regexp.MustCompile(`(?:^|/)([0-9a-f]{64})(?:[./]|$)`)
 

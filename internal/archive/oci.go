@@ -189,9 +189,13 @@ func blobDocument(m members, desc v1.Descriptor) ([]byte, error) {
 
 func blobName(digest v1.Hash) string { return "blobs/" + digest.Algorithm + "/" + digest.Hex }
 
-// attached tells whether a manifest says something of another one.
+// attached tells whether a manifest says something of another one. What is for a
+// platform is an image, whatever else is said of it, and has its layers checked.
 func attached(desc v1.Descriptor) bool {
-	return desc.Annotations[attachedType] != "" || desc.Platform != nil && desc.Platform.OS == "unknown"
+	if desc.Platform == nil || desc.Platform.OS == "" {
+		return desc.Annotations[attachedType] != ""
+	}
+	return desc.Platform.OS == "unknown"
 }
 
 func namesOf(desc v1.Descriptor) []string {

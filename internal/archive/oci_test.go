@@ -2,6 +2,7 @@ package archive_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/nixpkgs-factory/factory/internal/archive"
+	"github.com/nixpkgs-factory/factory/internal/layers"
 )
 
 // layout is an OCI layout that is being written.
@@ -263,5 +265,27 @@ func TestFind(t *testing.T) {
 		if got != want || (err == nil) != (want != "") || err != nil && !strings.Contains(err.Error(), name) {
 			t.Errorf("Find(%s) = %q, %v, want %q", name, got, err, want)
 		}
+	}
+}
+
+// TestImageIsNotAttached is about an image whose index says that it describes
+// another one: its layers would be held against nothing.
+func TestImageIsNotAttached(t *testing.T) {
+	one, two := both(t)
+	l := &layout{t: t}
+	good, lying := l.image("amd64", types.OCILayer, one, gzipped(t, one)), l.image("arm64", types.OCILayer, one, gzipped(t, two))
+	lying.Annotations = map[string]string{"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": good.Digest.String()}
+	for way, source := range ways(t, pack(t, l.done(l.blob(types.OCIImageIndex, l.index(good, lying)))...), archive.Options{}) {
+		set, err := source.Images(t.Context(), func(_ context.Context, _ string, _ v1.Hash, r io.Reader) (archive.Taken, error) {
+			id, err := layers.Identify(r)
+			return archive.Taken{Digest: id.Digest, DiffID: id.DiffID}, err
+		})
+		switch want := "its diffID is " + sum(two).String(); {
+		case way == "file" && (err != nil || len(set.Attached) != 0 || set.Images[1].Layers[0].DiffID != sum(one)):
+			t.Errorf("%s: %+v, %v, want two images", way, set, err)
+		case way != "file" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: error %v, want %s", way, err, want)
+		}
+		source.Close()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -14,13 +15,15 @@ type streamed struct {
 	documents map[string][]byte
 	kept      int // bytes of them
 	taken     map[string]Taken
+	passed    map[string]bool // that nothing is kept of
 	links     links
 }
 
-// readStream reads an archive once. What may be a document is kept, what may be a
-// layer is given to take: which of them the image wants, it may say at its end.
+// readStream reads an archive once. What may be a document is kept, what makers
+// name as they name layers is given to take: which of them the image wants, it may
+// say at its end. Whatever else is in the archive is nobody's to have.
 func readStream(ctx context.Context, from io.Reader, take Take) (*streamed, error) {
-	s := &streamed{documents: map[string][]byte{}, taken: map[string]Taken{}, links: links{}}
+	s := &streamed{documents: map[string][]byte{}, taken: map[string]Taken{}, passed: map[string]bool{}, links: links{}}
 	headers := headers{Reader: tar.NewReader(from)}
 	for {
 		h, err := headers.next()
@@ -55,10 +58,18 @@ func (s *streamed) member(ctx context.Context, h *tar.Header, content io.Reader,
 	case tar.TypeSymlink, tar.TypeLink:
 		return s.links.add(name, h.Linkname, h.Typeflag == tar.TypeSymlink)
 	case tar.TypeReg:
-		delete(s.links, name)
+		s.forget(name)
 		return s.file(ctx, name, h.Size, content, take)
 	}
 	return nil
+}
+
+// forget makes room for another member of the same name: the last one counts.
+func (s *streamed) forget(name string) {
+	delete(s.links, name)
+	delete(s.documents, name)
+	delete(s.taken, name)
+	delete(s.passed, name)
 }
 
 // tarBlock is the least that a tar archive has, and more than the magic number of
@@ -78,6 +89,9 @@ func (s *streamed) file(ctx context.Context, name string, size int64, content io
 		return s.keep(name, size, r)
 	case !compressed(begin) && size < tarBlock:
 		return nil // of older makers, such as VERSION
+	case !layerNames.MatchString(name):
+		s.passed[name] = true
+		return nil
 	}
 	taken, err := take(ctx, member(name), guess(name), r)
 	if err != nil {
@@ -122,7 +136,10 @@ func (s *streamed) layer(name string) (opener, *Taken, error) {
 		return nil, &taken, nil
 	}
 	data, ok := s.documents[to]
-	if !ok {
+	switch {
+	case s.passed[to]:
+		return nil, nil, memberError(name, errors.New("in a stream the name of a layer has its digest in it, or ends in .tar or .tar.gz: push it from a file that is not compressed"))
+	case !ok:
 		return nil, nil, memberError(name, errAbsent)
 	}
 	return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }, nil, nil

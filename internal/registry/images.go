@@ -41,5 +41,8 @@ func Images(ctx context.Context, r Repository, tag string) (images []v1.Image, r
 // ForNoPlatform tells of an entry of an index whether it says something of
 // another one, such as where that was built.
 func ForNoPlatform(desc v1.Descriptor) bool {
-	return desc.Annotations["vnd.docker.reference.type"] != "" || desc.Platform != nil && desc.Platform.OS == "unknown"
+	if desc.Platform == nil || desc.Platform.OS == "" {
+		return desc.Annotations["vnd.docker.reference.type"] != ""
+	}
+	return desc.Platform.OS == "unknown"
 }
