@@ -158,14 +158,39 @@ func (p Pusher) others(ctx context.Context, tag, platform string) ([]string, err
 	}
 	var others []string
 	for _, entry := range list.Manifests {
-		if entry.Platform == nil || registry.ForNoPlatform(entry) {
+		if registry.ForNoPlatform(entry) || !entry.MediaType.IsImage() {
 			continue
 		}
-		if has := show(*entry.Platform); has != platform {
+		is, err := platformOf(index, entry)
+		if err != nil {
+			return nil, err
+		}
+		if has := show(is); has != "" && has != platform {
 			others = append(others, said.Line(has))
 		}
 	}
 	return others, nil
+}
+
+// platformOf is what an image of an index is for. The index need not say it.
+func platformOf(index v1.ImageIndex, entry v1.Descriptor) (v1.Platform, error) {
+	if entry.Platform != nil {
+		return *entry.Platform, nil
+	}
+	img, err := index.Image(entry.Digest)
+	if err != nil {
+		return v1.Platform{}, err
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return v1.Platform{}, err
+	}
+	return builtFor(config), nil
+}
+
+// builtFor is the platform in a configuration, as far as it has one.
+func builtFor(c *v1.ConfigFile) v1.Platform {
+	return v1.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}
 }
 
 // published finds what is to be published under a tag that says so, whole.
@@ -235,7 +260,7 @@ func readImage(img v1.Image) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	result := Image{Digest: digest.String(), Platform: show(*opened.Config.Platform()), Layers: []Layer{}}
+	result := Image{Digest: digest.String(), Platform: show(builtFor(opened.Config)), Layers: []Layer{}}
 	for _, layer := range stack {
 		result.add(layer.DiffID, layer.Descriptor, registry.Present)
 	}

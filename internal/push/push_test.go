@@ -3,6 +3,7 @@ package push_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -307,6 +309,19 @@ func TestTagsInOrder(t *testing.T) {
 	}
 }
 
+// TestImageForNoPlatform is about one that does not say what it is for, twice.
+func TestImageForNoPlatform(t *testing.T) {
+	to := serve(t, (&registrytest.Odd{}).Serve(t))
+	one := noise(t, 1, 1000)
+	conf := marshal(t, map[string]any{"rootfs": map[string]any{"type": "layers", "diff_ids": []v1.Hash{sum(one)}}})
+	p := pusher(t, to, "{digest:12}", "main")
+	for _, want := range []string{"sent", "present"} {
+		if got := must(t, p, file(t, dockerArchive(t, conf, one)))[0]; states(got) != want || got.Platform != "" {
+			t.Errorf("Push() = %+v, want a layer that is %s", got, want)
+		}
+	}
+}
+
 func TestNoTagAfterAFailure(t *testing.T) {
 	one, two := noise(t, 1, 100_000), noise(t, 2, 100_000)
 	good := dockerArchive(t, config(t, "amd64", one, two), one, two)
@@ -348,6 +363,55 @@ func TestNoTagAfterAFailure(t *testing.T) {
 	}
 }
 
+// quitter gives up on the first blob, and nobody has told it to.
+type quitter struct {
+	registry.Repository
+	quit sync.Once
+}
+
+func (q *quitter) PushBlob(ctx context.Context, layer v1.Layer) (registry.Outcome, error) {
+	err := error(nil)
+	if q.quit.Do(func() { err = context.Canceled }); err != nil {
+		return "", err
+	}
+	return q.Repository.PushBlob(ctx, layer)
+}
+
+func TestLayerThatWasGivenUp(t *testing.T) {
+	odd := &registrytest.Odd{}
+	one := noise(t, 1, 1000)
+	p := pusher(t, &quitter{Repository: serve(t, odd.Serve(t))}, "main")
+	_, err := p.Push(t.Context(), []push.Source{stream(t, dockerArchive(t, config(t, "amd64", one), one))})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Push() = %v, want %v", err, context.Canceled)
+	}
+	if asked := odd.Asked(func(s string) bool { return strings.HasPrefix(s, "PUT") }); len(asked) > 0 {
+		t.Errorf("it went on: %v", asked)
+	}
+}
+
+// TestScriptThatFailsAtItsEnd is about one that has written a good image before.
+func TestScriptThatFailsAtItsEnd(t *testing.T) {
+	odd := &registrytest.Odd{}
+	one := noise(t, 1, 1000)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "image.tar"), dockerArchive(t, config(t, "amd64", one), one), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script := filepath.Join(dir, "stream")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\ncat '"+dir+"/image.tar'\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := pusher(t, serve(t, odd.Serve(t)), "main")
+	_, err := p.Push(t.Context(), []push.Source{{Name: script, Source: archive.Script(script, archive.Options{})}})
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("Push() = %v, want the exit status", err)
+	}
+	if puts := odd.Asked(func(s string) bool { return strings.HasPrefix(s, "PUT /v2/app/manifests/") }); len(puts) > 0 {
+		t.Errorf("it went on: %v", puts)
+	}
+}
+
 func TestPlatforms(t *testing.T) {
 	to := serve(t, (&registrytest.Odd{}).Serve(t))
 	shared, other := noise(t, 1, 1000), noise(t, 2, 1000)
@@ -382,6 +446,24 @@ func TestPlatforms(t *testing.T) {
 	if !errors.As(err, &lost) || strings.Join(lost.Others, " ") != "linux/arm64" {
 		t.Errorf("Push() = %v, want an *IndexError", err)
 	}
+
+	// That is also so where the index leaves it to the images what they are for.
+	bareIndex := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	for _, img := range result[1:] {
+		desc, err := to.Describe(t.Context(), img.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bareIndex.Manifests = append(bareIndex.Manifests, v1.Descriptor{MediaType: desc.MediaType, Size: desc.Size, Digest: desc.Digest})
+	}
+	if err := to.Tag(t.Context(), registry.RawManifest(marshal(t, bareIndex), types.OCIImageIndex), "bare"); err != nil {
+		t.Fatal(err)
+	}
+	p.Tags = []string{"bare"}
+	if _, err = p.Push(t.Context(), []push.Source{amd}); !errors.As(err, &lost) || strings.Join(lost.Others, " ") != "linux/arm64" {
+		t.Errorf("Push() = %v, want an *IndexError", err)
+	}
+	p.Tags = []string{"main"}
 	p.Single = true
 	if got := must(t, p, amd); len(got) != 1 || states(got[0]) != "reused" {
 		t.Errorf("Push() = %+v", got)

@@ -29,7 +29,7 @@ func (s *stock) read(ctx context.Context, sources []Source) ([]archive.Set, erro
 	if err != nil {
 		end() // what is being sent is of no use
 	}
-	if sent := sending.Wait(); sent != nil && !errors.Is(sent, context.Canceled) {
+	if sent := sending.Wait(); sent != nil && (err == nil || !errors.Is(sent, context.Canceled)) {
 		return nil, sent
 	}
 	return sets, err
