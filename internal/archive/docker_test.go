@@ -170,10 +170,10 @@ func TestDockerArchives(t *testing.T) {
 func TestSelect(t *testing.T) {
 	one, two := both(t)
 	a, b := config(t, nil, one), config(t, nil, two)
-	data := pack(t, entry{name: "a", data: a}, entry{name: "b", data: b}, entry{name: "1", data: one}, entry{name: "2", data: two},
+	data := pack(t, entry{name: "a", data: a}, entry{name: "b", data: b}, entry{name: "1.tar", data: one}, entry{name: "2.tar", data: two},
 		entry{name: "manifest.json", data: marshal(t, []any{
-			map[string]any{"Config": "a", "RepoTags": []string{"a:1", "docker.io/library/more:latest"}, "Layers": []string{"1"}},
-			map[string]any{"Config": "b", "RepoTags": []string{"b:1"}, "Layers": []string{"2"}},
+			map[string]any{"Config": "a", "RepoTags": []string{"a:1", "docker.io/library/more:latest"}, "Layers": []string{"1.tar"}},
+			map[string]any{"Config": "b", "RepoTags": []string{"b:1"}, "Layers": []string{"2.tar"}},
 		})})
 	for selected, want := range map[string]string{"b:1": string(b), "more": string(a), "": "there are 2 images: choose one with --select (a:1, docker.io/library/more:latest, b:1)", "c": `no image is called "c"; there are a:1`} {
 		for way, source := range ways(t, data, archive.Options{Select: selected}) {

@@ -209,6 +209,15 @@ func TestBadLayouts(t *testing.T) {
 		}
 		return entries
 	}
+	again := func() []entry { // as another compressor has it
+		entries := skopeoLayout(t)
+		for i, e := range entries {
+			if bytes.Equal(e.data, gzipped(t, one)) {
+				entries[i].data = zstded(t, one)
+			}
+		}
+		return entries
+	}
 	wrong := &layout{t: t}
 	large := &layout{t: t}
 	about := func(of v1.Descriptor) v1.Descriptor {
@@ -227,6 +236,7 @@ func TestBadLayouts(t *testing.T) {
 		{"no configuration", without(skopeoLayout(t), `"rootfs"`), "the archive does not have it"},
 		{"no manifest", without(skopeoLayout(t), `"config"`), "its manifest is not there"},
 		{"a damaged configuration", damaged(), "its digest is"},
+		{"a layer that is not its digest", again(), "its digest is " + sum(zstded(t, one)).String()},
 		{"a layer that is not its diffID", wrong.done(wrong.image("amd64", types.OCILayer, one, gzipped(t, two))), "its diffID is " + sum(two).String()},
 		{"an attachment that is no document", large.done(attested, about(attested)), "push it from a file"},
 		{"no image", chart.done(chart.blob("application/vnd.example", []byte("{}"))), `its type is "application/vnd.example"`},

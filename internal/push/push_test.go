@@ -271,17 +271,42 @@ func TestLostLayer(t *testing.T) {
 	one, two := noise(t, 1, 1000), noise(t, 2, 2000)
 	data := dockerArchive(t, config(t, "amd64", one, two), one, two)
 	first := must(t, pusher(t, serve(t, host), "main"), file(t, data))[0]
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+host+"/v2/app/blobs/"+first.Layers[0].Digest, nil)
-	if err != nil {
-		t.Fatal(err)
+	remove := func() {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+host+"/v2/app/blobs/"+first.Layers[0].Digest, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil || resp.StatusCode != http.StatusAccepted {
+			t.Fatalf("DELETE: %v, %v", resp, err)
+		}
+		resp.Body.Close()
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil || resp.StatusCode != http.StatusAccepted {
-		t.Fatalf("DELETE: %v, %v", resp, err)
-	}
-	resp.Body.Close()
+	remove()
 	if got := must(t, pusher(t, serve(t, host), "main", "{digest:12}"), file(t, data))[0]; states(got) != "sent reused" || got.Digest != first.Digest {
 		t.Errorf("%s, digest %s, want %s", states(got), got.Digest, first.Digest)
+	}
+	// The tag that says what it leads to does not say that it is whole.
+	remove()
+	if got := must(t, pusher(t, serve(t, host), "{digest:12}"), file(t, data))[0]; states(got) != "sent present" {
+		t.Errorf("under the content's tag: %s", states(got))
+	}
+}
+
+// TestLayerUnderAnothersName is about a stream in which a layer is called what one
+// that is there is.
+func TestLayerUnderAnothersName(t *testing.T) {
+	to := serve(t, (&registrytest.Odd{}).Serve(t))
+	one, two := noise(t, 1, 1000), noise(t, 2, 1000)
+	must(t, pusher(t, to, "main"), file(t, dockerArchive(t, config(t, "amd64", one), one)))
+	for _, conf := range [][]byte{config(t, "amd64", one), config(t, "amd64", two)} {
+		at := sum(one).Hex + "/layer.tar"
+		data := pack(t, [2]string{at, string(two)}, [2]string{"c", string(conf)},
+			[2]string{"manifest.json", string(marshal(t, []any{map[string]any{"Config": "c", "Layers": []string{at}}}))})
+		_, err := pusher(t, to, "main").Push(t.Context(), []push.Source{stream(t, data)})
+		if want := "its bytes have the diffID " + sum(two).String(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Push() = %v, want %s", err, want)
+		}
 	}
 }
 
@@ -529,6 +554,16 @@ func TestIndexStaysAsItIs(t *testing.T) {
 	list, err := both.IndexManifest()
 	if err != nil || len(list.Manifests) != 3 || list.Manifests[0].Digest != img.Digest || list.Manifests[2].Digest != about.Digest || list.Manifests[2].Annotations["vnd.docker.reference.digest"] != img.Digest.String() {
 		t.Errorf("%+v, %v; Push() = %+v", list, err, result)
+	}
+	// A blob that has the right diffID, and not its digest.
+	if err := os.WriteFile(filepath.Join(dir, "blobs", "sha256", sum(compressed).Hex), layer, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	odd := &registrytest.Odd{}
+	_, err = pusher(t, serve(t, odd.Serve(t)), "main").Push(t.Context(), []push.Source{source})
+	var unlike *archive.DigestError
+	if !errors.As(err, &unlike) || unlike.Want != sum(compressed) || len(odd.Asked(func(s string) bool { return strings.HasPrefix(s, "PUT /v2/app/manifests/") })) > 0 {
+		t.Errorf("Push() = %v, want that the digest is wrong, and no manifest", err)
 	}
 }
 
