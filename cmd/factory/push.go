@@ -74,10 +74,7 @@ mounted from another repository. Of an index there is an entry without platform 
   factory push amd64.tar.gz oci:./bazel-bin/app/image --to ghcr.io/org/app:1.2
   docker save app | factory push - --to ghcr.io/org/app:1.2 --like ghcr.io/org/app:1.1`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(o.build.inputs(args)) == 0 {
-				return errors.New("name what to push: .#OUTPUT of a flake, an archive, a folder, or - for standard input")
-			}
-			return nil
+			return o.build.check(args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.stdin = cmd.InOrStdin()
@@ -180,7 +177,7 @@ func (a *app) pusher(ctx context.Context, sources int, o pushOptions) (push.Push
 	}
 	at, tag, err := cutTag(o.to)
 	if err != nil {
-		return p, usageError{fmt.Errorf("--to %q: %w", o.to, err)}
+		return p, usageError{fmt.Errorf("--to: %w", err)}
 	}
 	if p.Tags = o.tags; tag != "" {
 		p.Tags = append([]string{tag}, o.tags...)
@@ -220,6 +217,9 @@ func cutTag(ref string) (at, tag string, err error) {
 	head, template := ref, ""
 	if i := strings.Index(ref, "{"); i >= 0 {
 		head, template = ref[:i], ref[i:]
+	}
+	if host, _, _ := strings.Cut(strings.TrimPrefix(head, "http://"), "/"); strings.Contains(host, "@") {
+		return "", "", errors.New("a user and a password do not belong there: see docker login, or set REGISTRY_USER and REGISTRY_PASSWORD")
 	}
 	if strings.Contains(head, "@") {
 		return "", "", errors.New("has a digest, which nothing can be pushed to: name a tag")

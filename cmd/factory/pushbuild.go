@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -41,6 +43,30 @@ func (o buildFlags) inputs(args []string) []input {
 		inputs = append(inputs, input{target: nixbuild.Target{File: o.file, Attr: o.attr}, build: true})
 	}
 	return inputs
+}
+
+// check finds arguments and flags that do not go together.
+func (o buildFlags) check(args []string) error {
+	stdin, attrs := 0, 0
+	for _, arg := range args {
+		switch {
+		case arg == "-" || arg == "docker-archive:-":
+			stdin++
+		case strings.HasPrefix(arg, "attr:"):
+			attrs++
+		}
+	}
+	switch {
+	case len(o.inputs(args)) == 0:
+		return errors.New("name what to push: .#OUTPUT of a flake, an archive, a folder, or - for standard input")
+	case len(args) > 0 && o.attr != "":
+		return fmt.Errorf("--attr %s and a source are both named: several attributes are pushed as attr:A attr:B", o.attr)
+	case len(args) > 0 && o.file != "" && attrs == 0:
+		return fmt.Errorf("--file %s and a source are both named, and none of its attributes, such as attr:image", o.file)
+	case stdin > 1:
+		return errors.New("standard input can be read but once")
+	}
+	return nil
 }
 
 // target is what has to be built for a source: one that begins with flake: or attr:,

@@ -46,6 +46,50 @@ func TestWhatIsBuilt(t *testing.T) {
 	}
 }
 
+func TestSourcesThatGoTogether(t *testing.T) {
+	for _, c := range []struct {
+		flags buildFlags
+		args  string
+		want  string // "": they do
+	}{
+		{buildFlags{}, "", "name what to push"},
+		{buildFlags{}, "- ./result", ""},
+		{buildFlags{attr: "x"}, "", ""},
+		{buildFlags{file: "a.nix"}, "attr:x attr:y", ""},
+		{buildFlags{file: "a.nix", attr: "x"}, "", ""},
+		{buildFlags{attr: "x"}, "./result", "--attr x and a source are both named"},
+		{buildFlags{file: "a.nix"}, "./result", "--file a.nix and a source are both named"},
+		{buildFlags{}, "a.tar - docker-archive:-", "read but once"},
+	} {
+		err := c.flags.check(strings.Fields(c.args))
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: check(%q) = %v, want %q", c.flags, c.args, err, c.want)
+		}
+	}
+}
+
+func TestCutTag(t *testing.T) {
+	for ref, want := range map[string]string{
+		"host:5000/app":            "host:5000/app ",
+		"host:5000/app:v{rev:7}":   "host:5000/app v{rev:7}",
+		"http://host:5000/app:1":   "http://host:5000/app 1",
+		"oci:dir:app:1":            "oci:dir:app 1",
+		"host/app@sha256:0":        "has a digest",
+		"user:pa55word@host/app:1": "a user and a password do not belong there",
+		"http://user@host/app:1":   "a user and a password do not belong there",
+		"host/{rev}/app":           "only a tag may be a template",
+	} {
+		at, tag, err := cutTag(ref)
+		got := at + " " + tag
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want && (err == nil || !strings.Contains(got, want)) || strings.Contains(got, "pa55word") {
+			t.Errorf("cutTag(%q) = %s, want %s", ref, got, want)
+		}
+	}
+}
+
 func TestCachesToFill(t *testing.T) {
 	a := &app{env: func(string) string { return "" }}
 	targets, err := a.targets(cacheFlags{attic: []string{"https://cache.example.org/team/ci/"}, cachix: []string{"mine"}, stores: []string{"s3://bucket?region=eu"}})

@@ -19,10 +19,7 @@ func (a *app) sources(ctx context.Context, args []string, o pushOptions) (opened
 			closeAll(opened)
 		}
 	}()
-	for i, arg := range args {
-		if arg == "-" && i != 0 && args[0] == "-" {
-			return opened, usageError{errors.New("standard input can be read but once")}
-		}
+	for _, arg := range args {
 		source, err := a.source(ctx, arg, o)
 		if err != nil {
 			return opened, err

@@ -31,7 +31,9 @@ func (p product) plain() bool {
 // gather puts together what the sources have.
 func gather(sources []Source, sets []archive.Set, platforms []v1.Platform) (product, error) {
 	var p product
+	var from []string // the source of each image
 	for i, set := range sets {
+		from = append(from, slices.Repeat([]string{sources[i].Name}, len(set.Images))...)
 		if err := setPlatform(set, platforms, i); err != nil {
 			return product{}, fmt.Errorf("%s: %w", sources[i].Name, err)
 		}
@@ -41,24 +43,24 @@ func gather(sources []Source, sets []archive.Set, platforms []v1.Platform) (prod
 	if len(sets) == 1 && sets[0].Index != nil {
 		p.index = registry.RawManifest(sets[0].Index, sets[0].Media)
 	}
-	return p, p.unlike()
+	return p, p.unlike(from)
 }
 
-// unlike checks that no two images are for one platform.
-func (p product) unlike() error {
+// unlike checks that no two images, from sources by name, are for one platform.
+func (p product) unlike(from []string) error {
 	if p.plain() || p.index != nil {
 		return nil
 	}
-	seen := map[string]bool{}
-	for _, img := range p.images {
+	seen := map[string]string{}
+	for i, img := range p.images {
 		platform := show(img.Platform)
 		switch {
 		case img.Platform.OS == "" || img.Platform.Architecture == "":
-			return fmt.Errorf("an image does not say what platform it is for: say it with --platform")
-		case seen[platform]:
-			return fmt.Errorf("two images are for %s: an index has one for each platform", platform)
+			return fmt.Errorf("%s: the image does not say what platform it is for: say it with --platform, once for each source", from[i])
+		case seen[platform] != "":
+			return fmt.Errorf("%s and %s are both for %s: an index has one image for each platform", seen[platform], from[i], platform)
 		}
-		seen[platform] = true
+		seen[platform] = from[i]
 	}
 	return nil
 }
@@ -97,7 +99,7 @@ func fillPlatform(img *archive.Image) error {
 	}
 	set := func(field, value string) {
 		if value != "" {
-			config[field] = json.RawMessage(`"` + value + `"`)
+			config[field], _ = json.Marshal(value) // of text, which cannot fail
 		}
 	}
 	set("os", img.Platform.OS)

@@ -464,8 +464,21 @@ func TestPlatforms(t *testing.T) {
 		t.Errorf("the configuration of what did not say its platform: %+v, %v", conf, err)
 	}
 
-	// One platform does not replace it.
+	// An index needs to know, and has one image for each.
 	p.Platforms = nil
+	for _, test := range []struct {
+		second push.Source
+		want   string
+	}{
+		{bare, bare.Name + ": the image does not say what platform"},
+		{push.Source{Name: "again", Source: amd.Source}, amd.Name + " and again are both for linux/amd64"},
+	} {
+		if _, err := p.Push(t.Context(), []push.Source{amd, test.second}); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("Push() = %v, want %s", err, test.want)
+		}
+	}
+
+	// One platform does not replace it.
 	_, err = p.Push(t.Context(), []push.Source{amd})
 	var lost *push.IndexError
 	if !errors.As(err, &lost) || strings.Join(lost.Others, " ") != "linux/arm64" {
