@@ -84,8 +84,8 @@ state file has a record of the image: any other Nix would have given the same im
 JSON: {image, imageName, digest, version, channel, rev, created, sha256, narHash,
 storePath, recipe, nix, systems: [{system, digest, layers: [{digest, size, key,
 paths}], tools: [{name, version, path}], size, entrypoint, cmd, user, ports,
-volumes}]}; sizes are compressed bytes. What an image does not have is left out: without nixpkgs it has
-no channel, commit and hashes.`,
+volumes}]}; sizes are compressed bytes. What an image does not have is left out:
+without nixpkgs it has no channel, commit and hashes.`,
 		Example: `  factory inspect nixos-26.05
   factory inspect ghcr.io/org/nixpkgs-nixos-26.05:latest
   factory inspect oci:./registry:nixpkgs-nixos-26.05:latest

@@ -25,8 +25,8 @@ func (a *app) rebuildCommand() *cobra.Command {
 		Short: "Build and publish images whatever the plan says",
 		Long: `Builds the images of a channel's head, or of the commit REV, from nothing, and
 publishes them under the tag of their commit: all of them, or those that --image names.
-The moving tags follow only if the commit is the channel's head. Equal inputs give the same digest, so nobody who uses the
-image is disturbed.
+The moving tags follow only if the commit is the channel's head. Equal inputs give
+the same digest, so nobody who uses the image is disturbed.
 
 JSON: as factory run --once.`,
 		Example: `  factory rebuild --channel nixos-26.05
