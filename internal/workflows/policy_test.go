@@ -303,7 +303,7 @@ func TestGroupsOfPublish(t *testing.T) {
 	if w.Concurrency.CancelInProgress != "false" {
 		t.Error("a run is cancelled by the next one")
 	}
-	const want = "publish${{ inputs.channel && '-by-hand-' }}${{ inputs.channel }}${{ inputs.channel && inputs.rev }}"
+	const want = "publish${{ inputs.channel && '-by-hand-' }}${{ inputs.channel }}${{ inputs.channel && inputs.rev }}${{ inputs.channel && inputs.image }}"
 	if w.Concurrency.Group != want {
 		t.Errorf("the group is %s, want %s", w.Concurrency.Group, want)
 	}
