@@ -28,8 +28,9 @@ needs no Nix.
 
 TAGS are those that it would set or move: the commit's, and those that follow the
 channel's head. An image without nixpkgs has no tag of a commit; whether a new commit
-changes it, its evaluation tells, so it is due until then. Of an image that is up to date they are the ones that do not
-point to it.
+changes it, its evaluation tells, so it is due until then. Before it was made for the
+first time it is known by "nixpkgs = false;" in its image.nix. Of an image that is up to
+date they are the ones that do not point to it.
 
 Reasons: up to date, new commit, recipe changed, missing in registry, incomplete in
 registry (something below the tag is gone), system available (an optional one that

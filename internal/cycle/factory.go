@@ -167,6 +167,7 @@ func (f *Factory) Plan(ctx context.Context, o Options) ([]plan.Job, error) {
 		if j.quiet {
 			continue
 		}
+		j = j.presume()
 		planned := j.plan
 		if planned.Err == nil {
 			planned.Tags, planned.Err = f.tagsToSet(ctx, j)

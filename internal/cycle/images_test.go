@@ -127,12 +127,18 @@ func TestMoveLeavesPlainImageAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{images: baseAndSlim(t), channels: onlyRelease, publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}})
 	w.setHead(release, "shared")
+	f := w.open()
+	jobs, err := f.Plan(t.Context(), cycle.Options{})
+	f.Store.Close()
+	if err != nil || len(jobs) != 2 || strings.Join(jobs[0].Tags, " ") != w.upstream.Head(release)+" latest" || strings.Join(jobs[1].Tags, " ") != "latest-slim" || !strings.HasSuffix(jobs[1].Images[0], ":latest-slim") {
+		t.Errorf("before there is any image, planned is %+v, %v", jobs, err)
+	}
 	first := w.expect(release+" base: build (new commit)", release+" slim: build (new commit)")
 	digest := first[1].Published[0].Digest
 	rev := w.setHead(release, "release-doc")
 
-	f := w.open()
-	jobs, err := f.Plan(t.Context(), cycle.Options{})
+	f = w.open()
+	jobs, err = f.Plan(t.Context(), cycle.Options{})
 	f.Store.Close()
 	if err != nil || len(jobs) != 2 || jobs[1].Action != plan.Build || strings.Join(jobs[1].Tags, " ") != "latest-slim" || !strings.HasSuffix(jobs[1].Images[0], ":latest-slim") {
 		t.Errorf("planned %+v, %v", jobs, err)
@@ -147,6 +153,37 @@ func TestMoveLeavesPlainImageAlone(t *testing.T) {
 	p, err := f.Store.Publication(record.Subject{Channel: release, ImageName: "slim"}, second[1].Published[0].Image)
 	f.Store.Close()
 	if err != nil || p == nil || !p.Plain || p.Rev.String() != rev || p.Digest != digest {
+		t.Errorf("on record is %+v, %v", p, err)
+	}
+}
+
+// Parts of it, joined, are the image that is there: nothing is sent, and that is said.
+func TestJoinOfUnchangedPlainImage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{image: absolute(t, slimFolder), channels: onlyRelease, publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"}})
+	w.setHead(release, "shared")
+	digest := w.expect(release + ": build (new commit)")[0].Published[0].Digest
+	rev := w.setHead(release, "release-doc")
+	f := w.open()
+	defer f.Store.Close()
+	var parts []cycle.Part
+	for _, system := range f.Config.Systems {
+		built, err := f.BuildParts(t.Context(), release, "", system)
+		if err != nil || built[0].Err != nil {
+			t.Fatalf("%s: %+v, %v", system, built, err)
+		}
+		parts = append(parts, built...)
+	}
+	w.mark()
+	result := f.Join(t.Context(), parts)
+	if result.Err != nil || result.Action != plan.None || result.Reason != plan.Unchanged || len(result.Published) != 1 || result.Published[0].Digest != digest {
+		t.Errorf("joined: %+v, want %s, unchanged", result, digest)
+	}
+	if n := w.wire.count("PUT", "") + w.wire.count("POST", "") + w.wire.count("PATCH", ""); n > 0 {
+		t.Errorf("%d times something was sent", n)
+	}
+	p, err := f.Store.Publication(record.Subject{Channel: release, ImageName: "slim"}, result.Published[0].Image)
+	if err != nil || p == nil || !p.Plain || p.Rev.String() != rev {
 		t.Errorf("on record is %+v, %v", p, err)
 	}
 }

@@ -123,7 +123,14 @@ func (f *Factory) Join(ctx context.Context, parts []Part) Result {
 	case j.plan.Action == plan.None:
 		err = f.repairTags(ctx, j)
 	default:
-		if targets, err = f.join(ctx, j, parts); err == nil && allKept(targets) {
+		var done outcome
+		done, err = f.join(ctx, j, parts)
+		targets = done.targets
+		switch {
+		case err != nil:
+		case done.unchanged:
+			result.Action, result.Reason = plan.None, plan.Unchanged
+		case allKept(targets):
 			result.Action, result.Reason = plan.None, plan.Kept
 		}
 	}
@@ -145,17 +152,18 @@ func (f *Factory) planJoin(ctx context.Context, of Part) (job, error) {
 	return job{revision: r, targets: targets, plan: plan.Make([]plan.Channel{known})[0]}, nil
 }
 
-func (f *Factory) join(ctx context.Context, j job, parts []Part) ([]target, error) {
+func (f *Factory) join(ctx context.Context, j job, parts []Part) (outcome, error) {
+	done := outcome{targets: j.targets}
 	dir, release, err := f.workDir(ctx)
 	if err != nil {
-		return j.targets, err
+		return done, err
 	}
 	defer release()
 	var images []image.Part
 	for _, system := range f.Config.SystemsOf(j.channel) {
 		img, err := f.partOf(ctx, j, parts, system)
 		if err != nil {
-			return j.targets, fmt.Errorf("%s: %w", system.Nix, err)
+			return done, fmt.Errorf("%s: %w", system.Nix, err)
 		}
 		if img != nil {
 			images = append(images, image.Part{System: system, Image: img})
@@ -163,7 +171,10 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) ([]target, erro
 	}
 	index, err := image.Index(images)
 	if err != nil {
-		return j.targets, err
+		return done, err
+	}
+	if settled, err := f.settleJoined(ctx, j, index); err != nil || settled.unchanged {
+		return settled, err
 	}
 	not := unsaid{lacks: make(lacking), nix: parts[0].Nix}
 	for _, part := range parts {
@@ -171,14 +182,13 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) ([]target, erro
 			not.lacks[part.System] = part.Lacks
 		}
 	}
-	targets, err := f.publish(ctx, j, index, not, dir)
-	if err != nil {
-		return targets, err
+	if done.targets, err = f.publish(ctx, j, index, not, dir); err != nil {
+		return done, err
 	}
-	if err := f.Store.Record(publications(j, targets, f.Now())); err != nil {
-		return targets, err
+	if err := f.Store.Record(publications(j, done.targets, f.Now())); err != nil {
+		return done, err
 	}
-	return targets, f.Store.Succeed(j.id(), j.commit.Rev)
+	return done, f.Store.Succeed(j.id(), j.commit.Rev)
 }
 
 // partOf returns the image of a system, nil for an optional one that upstream
