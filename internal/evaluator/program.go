@@ -70,7 +70,8 @@ func (n Nix) program(mode Mode) (program, error) {
 		name := followed(filepath.Join(n.bin, instantiate))
 		return program{name: name, beside: run.Beside(name)}, nil
 	case mode.Namespaces:
-		return program{name: filepath.Join(n.Named.String(), "bin", instantiate), store: n.store}, nil
+		store, err := folder(n.store) // what is shown in a namespace is shown by the way that has no links
+		return program{name: filepath.Join(n.Named.String(), "bin", instantiate), store: store}, err
 	}
 	return n.byLoader()
 }

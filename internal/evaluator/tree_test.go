@@ -108,3 +108,21 @@ func TestTreesNix(t *testing.T) {
 		}
 	}
 }
+
+// Where links lead to the folder that it is kept in, it has its namespaces all the same.
+func TestTreesNixBehindALink(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	c := chooser(t, Tree)
+	c.Keep.Dir = filepath.Join(link, "nix")
+	n, release, err := c.For(t.Context(), naming(t), t.TempDir(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if mode, err := n.Mode(t.Context(), t.TempDir()); err != nil || !mode.Namespaces {
+		t.Errorf("Mode() = %v, %v", mode, err)
+	}
+}

@@ -121,18 +121,31 @@ func TestNamespacesWithStore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink("a/file", filepath.Join(base, "store/link")); err != nil {
+	if err := os.Symlink("../store/a/file", filepath.Join(base, "store/LINK")); err != nil { // comes first
 		t.Fatal(err)
 	}
-	c := sh(`cd /nix/store && echo * && cat a/file link && ls -d /usr/share /etc "$1/store" 2>/dev/null; echo x 2>/dev/null > a/new || echo refused`, base)
+	c := sh(`cd /nix/store && echo * && cat a/file LINK && ls -d /usr/share /etc "$1/store" 2>/dev/null; echo x 2>/dev/null > a/new || echo refused`, base)
 	c.Dir = filepath.Join(base, "work")
 	c.Confined = &Confinement{Namespaces: &Namespaces{
 		Read:  []string{c.Dir, "/bin", "/lib", "/lib64", "/usr/bin", "/usr/lib", "/usr/lib64"}, // for sh
 		Store: filepath.Join(base, "store"),
 	}}
 	out, err := c.Run(t.Context())
-	if want := "a b link\nstore/a/file\nstore/a/file\nrefused\n"; err != nil || string(out) != want {
+	if want := "LINK a b\nstore/a/file\nstore/a/file\nrefused\n"; err != nil || string(out) != want {
 		t.Errorf("Run() = %q, %v, want %q", out, err, want)
+	}
+}
+
+// Folders for temporary files are links on some machines.
+func TestTryNamespacesBehindALink(t *testing.T) {
+	namespaces(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", link)
+	if err := TryNamespaces(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -97,6 +97,9 @@ func (n *Namespaces) showPrograms() error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll("/nix/store", 0o755); err != nil { // the first object may be a link
+		return err
+	}
 	for _, object := range objects {
 		if err := showAt(filepath.Join(n.Store, object.Name()), "/nix/store/"+object.Name(), true); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -72,6 +73,9 @@ func TryNamespaces(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return err
+	}
 	told, err := json.Marshal(stage{Dir: dir, Confinement: Confinement{Namespaces: &Namespaces{Read: []string{dir}, Store: dir}}})
 	if err != nil {
 		return err
