@@ -1,0 +1,137 @@
+package diff
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/said"
+)
+
+// Image is an image for one or several systems.
+type Image struct {
+	Image   string  `json:"image"` // as it was named
+	Digest  v1.Hash `json:"digest"`
+	Channel string  `json:"channel,omitempty"`
+	Rev     string  `json:"rev,omitempty"`
+	Parts   []Part  `json:"-"`
+}
+
+// Part is the image for one system.
+type Part struct {
+	System   string // as in x86_64-linux; the platform for what Nix has no name for
+	Digest   v1.Hash
+	Layers   []Layer // the first lies at the bottom
+	Config   v1.Config
+	Tools    []Package // nil: not known
+	Packages []Package // nil: not known
+	Notes    []string  // what is not known
+}
+
+// Layer is a layer by its digest.
+type Layer struct {
+	Digest v1.Hash
+	Size   int64 // compressed
+}
+
+// Package is a store path, or a tool.
+type Package struct{ Name, Version, Path string }
+
+// Read describes the image for one system.
+func Read(img v1.Image) (Part, error) {
+	digest, err := img.Digest()
+	if err != nil {
+		return Part{}, err
+	}
+	manifest, err := img.Manifest()
+	if err != nil {
+		return Part{}, err
+	}
+	if len(manifest.Layers) == 0 {
+		return Part{}, fmt.Errorf("this is no image: it has no layers (media type %q)", said.Line(string(manifest.MediaType)))
+	}
+	conf, err := img.ConfigFile()
+	if err != nil {
+		return Part{}, err
+	}
+	p := Part{System: systemOf(conf), Digest: digest, Config: conf.Config}
+	p.readLayers(manifest)
+	p.readTools()
+	return p, nil
+}
+
+func systemOf(conf *v1.ConfigFile) string {
+	switch platform := path.Join(conf.OS, conf.Architecture, conf.Variant); platform {
+	case "linux/amd64":
+		return "x86_64-linux"
+	case "linux/arm64", "linux/arm64/v8":
+		return "aarch64-linux"
+	default:
+		return said.Line(platform)
+	}
+}
+
+// readLayers takes the packages from the layers' annotations.
+func (p *Part) readLayers(manifest *v1.Manifest) {
+	unnamed := 0
+	for _, l := range image.Described(manifest) {
+		p.Layers = append(p.Layers, Layer{l.Digest, l.Size})
+		for _, base := range l.Paths {
+			store, err := nix.ParseStorePathBase(base)
+			if err != nil {
+				p.Packages = nil
+				p.Notes = append(p.Notes, said.Line(fmt.Sprintf("packages are not known: layer %s: %v", l.Digest, err)))
+				return
+			}
+			name, version := splitName(store.Name())
+			p.Packages = append(p.Packages, Package{name, version, base})
+		}
+		if len(l.Paths) == 0 {
+			unnamed++
+		}
+	}
+	switch {
+	case p.Packages == nil:
+		p.Notes = append(p.Notes, "packages are not known: no layer says which store paths it has")
+	case image.Made(manifest.Annotations) != nil && unnamed > 0:
+		p.Notes = append(p.Notes, fmt.Sprintf("packages are those of %d of %d layers; the others do not say which store paths they have", len(p.Layers)-unnamed, len(p.Layers)))
+	}
+}
+
+func (p *Part) readTools() {
+	if p.Config.Labels[image.ToolsLabel] == "" {
+		p.Notes = append(p.Notes, "tools are not known: there is no label "+image.ToolsLabel)
+		return
+	}
+	tools, err := image.Tools(p.Config.Labels)
+	if err != nil {
+		p.Notes = append(p.Notes, said.Line("tools are not known: "+err.Error()))
+		return
+	}
+	p.Tools = []Package{}
+	for _, t := range tools {
+		p.Tools = append(p.Tools, Package{said.Line(t.Name), said.Line(t.Version), t.Path})
+	}
+}
+
+var (
+	// As builtins.parseDrvName has it: from the first dash that no letter follows.
+	versioned = regexp.MustCompile(`^(.*?)-([^A-Za-z].*)$`)
+	// The output of a package stands behind its version.
+	output = regexp.MustCompile(`-(bin|data|debug|dev|devdoc|devman|dist|doc|info|lib|lib32|lib64|libs|libgcc|libexec|man|out|py|static|terminfo)$`)
+)
+
+// splitName takes the name of a store path apart. All outputs of a package have
+// the same name and version.
+func splitName(full string) (name, version string) {
+	parts := versioned.FindStringSubmatch(full)
+	if parts == nil {
+		return full, ""
+	}
+	return parts[1], strings.TrimSuffix(parts[2], output.FindString(parts[2]))
+}
