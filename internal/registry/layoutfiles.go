@@ -63,7 +63,7 @@ func removeAbandoned(dir string) error {
 			err = os.Remove(name)
 		}
 		f.Close()
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // finished between the two
 			return err
 		}
 	}

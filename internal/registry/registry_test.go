@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -291,6 +292,45 @@ func TestLayoutIsReadableByOthersAndNeverHalfWritten(t *testing.T) {
 	}
 	if err := validate.Index(all); err != nil {
 		t.Error(err)
+	}
+}
+
+// A file that was unfinished when somebody looked may be finished before they have
+// its lock.
+func TestLayoutIsTidiedWhileBlobsAreWritten(t *testing.T) {
+	l := Layout(t.TempDir(), "x").(*layoutRepository)
+	if err := l.begin(); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var writers, others sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for i := range 200 {
+				if _, err := l.putBytes(t.Context(), fmt.Appendf(nil, "%d %d", w, i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		others.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := l.begin(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(stop)
+	others.Wait()
+	if blobs, err := os.ReadDir(l.blobs()); err != nil || len(blobs) != 800 {
+		t.Errorf("%d blobs, %v, want 800", len(blobs), err)
 	}
 }
 
