@@ -33,7 +33,11 @@ const (
 var othersFolders = []string{".git", ".hg", ".svn", ".jj", ".direnv", ".devenv", "node_modules", "vendor"}
 
 func openFolder(dir string) (folder, error) {
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return folder{}, fmt.Errorf("%q: there is no such folder", dir)
+	}
+	if err == nil && !info.IsDir() {
 		return folder{}, fmt.Errorf("%q is a file: want a folder", dir)
 	}
 	root, err := os.OpenRoot(dir)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -58,6 +59,9 @@ func (a *app) source(_ context.Context, arg string, o pushOptions) (archive.Sour
 	return openByKind(arg, options)
 }
 
+// prefixes say what a source is.
+var prefixes = []string{"flake:", "attr:", "docker-archive:", "oci:", "nix2container:", "stream:"}
+
 // openOCI opens a layout or an archive of one, behind which a colon and the name of
 // an image may stand.
 func openOCI(name string, o archive.Options) (archive.Source, error) {
@@ -78,6 +82,12 @@ func openOCI(name string, o archive.Options) (archive.Source, error) {
 
 func openByKind(name string, o archive.Options) (archive.Source, error) {
 	kind, err := archive.Find(name)
+	if prefix, _, ok := strings.Cut(name, ":"); ok && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no such file, and no sources with the prefix %s:: there are %s", name, prefix, strings.Join(prefixes, " "))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no such file", name)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -210,7 +210,7 @@ func TestBadArchives(t *testing.T) {
 		want string
 		late bool // only who reads the layers of a file sees it
 	}{
-		{"empty", nil, "neither a manifest.json", false},
+		{"empty", make([]byte, 1024), "neither a manifest.json", false},
 		{"no archive", bytes.Repeat([]byte("x"), 2000), "invalid tar header", false},
 		{"truncated", whole[:700], fmt.Sprintf("member %q", good[0].name), false},
 		{"no configuration", pack(t, append(slices.Clone(good[:2]), good[3])...), `.json": the archive does not have it`, false},
@@ -249,6 +249,7 @@ func TestStreamsEnd(t *testing.T) {
 		from io.Reader
 		want string
 	}{
+		"that never began":           {strings.NewReader(""), "it is empty"},
 		"that goes on":               {io.MultiReader(bytes.NewReader(whole), &endless{}), "goes on behind the end"},
 		"of nothing":                 {&endless{}, "goes on behind the end"},
 		"with a member without end":  {io.MultiReader(&large, &endless{}), "bytes are too many"},

@@ -119,6 +119,9 @@ func (o Options) stream(ctx context.Context, from io.Reader, take Take) (Set, er
 	if err != nil && err != io.EOF {
 		return Set{}, err
 	}
+	if len(begin) == 0 {
+		return Set{}, errors.New("it is empty: what should have written an image did not")
+	}
 	plain, err := layers.Decompress(layers.Compression(begin), buffered)
 	if err != nil {
 		return Set{}, err
