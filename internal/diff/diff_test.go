@@ -23,6 +23,18 @@ func TestSplitName(t *testing.T) {
 	}
 }
 
+func FuzzSplitName(f *testing.F) {
+	for _, full := range []string{"glibc-2.40-66-bin", "nixpkgs-src", "a-", "-1", "", "x-1\ny-2"} {
+		f.Add(full)
+	}
+	f.Fuzz(func(t *testing.T, full string) {
+		name, version := splitName(full)
+		if rest, ok := strings.CutPrefix(full, name); !ok || version != "" && !strings.HasPrefix(rest, "-"+version) || version == "" && rest != "" && !output.MatchString(rest) {
+			t.Errorf("splitName(%q) = %q, %q", full, name, version)
+		}
+	})
+}
+
 func layer(name string, size int64) Layer {
 	return Layer{v1.Hash{Algorithm: "sha256", Hex: name}, size}
 }

@@ -92,7 +92,9 @@ func bucket(name string, buckets int) int {
 var version = regexp.MustCompile(`-[0-9].*$`)
 
 // packageName cuts the version (and the output behind it) off a store path's
-// name: from the first dash that a digit follows, as builtins.parseDrvName does.
+// name: from the first dash that a digit follows. builtins.parseDrvName takes any
+// character but a letter for the beginning of a version; names that differ by it are
+// rare, and the groups of published images stay as they are.
 func packageName(name string) string {
 	return version.ReplaceAllString(name, "")
 }
