@@ -180,6 +180,11 @@ func (l *layoutRepository) Tag(_ context.Context, m Manifest, tag string) error 
 		return err
 	}
 	defer unlock()
+	return l.tag(m, tag)
+}
+
+// tag sets a tag. The caller has locked the layout.
+func (l *layoutRepository) tag(m Manifest, tag string) error {
 	desc, err := partial.Descriptor(m)
 	if err != nil {
 		return err

@@ -91,6 +91,14 @@ type Repository interface {
 	// *ImmutableTagError.
 	Tag(ctx context.Context, m Manifest, tag string) error
 
+	// Attach makes sure that artifacts are among what refers to a manifest, which
+	// need not be there yet, and tells how many were not. The registry lists them;
+	// one that cannot has them listed under the subject's ReferrersTag.
+	Attach(ctx context.Context, subject v1.Descriptor, artifacts ...Artifact) (sent int, err error)
+
+	// Referrers lists what refers to a manifest, with the type of each artifact.
+	Referrers(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error)
+
 	// Missing lists what is not there of a digest and all that is below it: the
 	// digest itself, manifests, configurations and layers, none of which is
 	// fetched but the manifests. Nothing is missing of what is whole.

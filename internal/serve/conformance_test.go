@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
@@ -40,6 +41,33 @@ func published(t *testing.T, tags ...string) (dir string, index v1.ImageIndex) {
 		}
 	}
 	return dir, index
+}
+
+// attached has two artifacts refer to the index, and returns how they are listed.
+func attached(t *testing.T, dir string, index v1.ImageIndex) (bill, origin v1.Descriptor) {
+	t.Helper()
+	subject, err := partial.Descriptor(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo := registry.Layout(dir, "nixpkgs-x")
+	if _, err := repo.Attach(t.Context(), *subject, registry.Artifact{Type: "a/bill", Content: []byte("1")}, registry.Artifact{Type: "a/origin", Content: []byte("2")}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := repo.Referrers(t.Context(), subject.Digest)
+	if err != nil || len(list) != 2 || list[0].ArtifactType != "a/bill" {
+		t.Fatalf("Referrers() = %v, %v", list, err)
+	}
+	return list[0], list[1]
+}
+
+// said is a descriptor as it is listed.
+func said(desc v1.Descriptor) string {
+	data, err := json.Marshal(desc)
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
 }
 
 func digestOf(t *testing.T, of interface{ Digest() (v1.Hash, error) }) string {
@@ -94,6 +122,7 @@ func TestAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bill, origin := attached(t, dir, index)
 	fill := strings.NewReplacer("DIGEST", digest, "CHILD", child, "LAYER", layer, "NONE", "sha256:"+strings.Repeat("0", 64))
 	const (
 		x        = "/v2/org/nixpkgs-x"
@@ -142,6 +171,13 @@ func TestAnswers(t *testing.T) {
 		{name: "tags of nobody", path: "/v2/org/nixpkgs-y/tags/list", status: 404, code: "NAME_UNKNOWN"},
 		{name: "no list of tags", path: x + "/tags/a", status: 404, code: "UNSUPPORTED"},
 		{name: "referrers", path: x + "/referrers/DIGEST", status: 200, want: header{"Content-Type": ociIndex},
+			body: `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[` + said(bill) + `,` + said(origin) + `]}`},
+		{name: "referrers of a type", path: x + "/referrers/DIGEST?artifactType=a/origin", status: 200, want: header{"Content-Type": ociIndex, "OCI-Filters-Applied": "artifactType"},
+			body: `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[` + said(origin) + `]}`},
+		{name: "referrers of a type that there is none of", path: x + "/referrers/DIGEST?artifactType=a/b", status: 200, want: header{"OCI-Filters-Applied": "artifactType"},
+			body: `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`},
+		{name: "a referrer", path: x + "/manifests/" + bill.Digest.String(), status: 200, want: header{"Content-Type": "application/vnd.oci.image.manifest.v1+json"}},
+		{name: "referrers to an image without", path: x + "/referrers/CHILD", status: 200, want: header{"OCI-Filters-Applied": ""},
 			body: `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`},
 		{name: "referrers to what is not there", path: "/v2/nixpkgs-y/referrers/NONE?artifactType=a/b", status: 200, want: header{"Content-Type": ociIndex}},
 		{name: "referrers to nothing", path: x + "/referrers/a", status: 400, code: "DIGEST_INVALID"},

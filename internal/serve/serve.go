@@ -18,9 +18,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // Handler serves the layout in dir. Any repository path that ends in a
@@ -75,24 +72,10 @@ func (l *layout) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "blobs":
 		l.blob(w, r, m[3])
 	case "referrers":
-		referrers(w, m[3])
+		l.referrers(w, r, repository, m[3])
 	default:
 		l.tags(w, r, repository, m[1], m[3])
 	}
-}
-
-// referrers answers with no referrers, for the factory makes none. The
-// specification has it never answer that something is not found.
-func referrers(w http.ResponseWriter, reference string) {
-	if _, err := v1.NewHash(reference); err != nil {
-		problem(w, http.StatusBadRequest, "DIGEST_INVALID", err.Error())
-		return
-	}
-	answer(w, http.StatusOK, string(types.OCIImageIndex), v1.IndexManifest{
-		SchemaVersion: 2,
-		MediaType:     types.OCIImageIndex,
-		Manifests:     []v1.Descriptor{},
-	})
 }
 
 // problem answers with an error in the form of the specification.

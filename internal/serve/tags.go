@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,7 +44,7 @@ func (l *layout) tags(w http.ResponseWriter, r *http.Request, repository, name, 
 		unknownName(w, name)
 		return
 	}
-	tags := slices.Sorted(maps.Keys(known))
+	tags := slices.DeleteFunc(slices.Sorted(maps.Keys(known)), listOfReferrers.MatchString)
 	if last := query.Get("last"); last != "" {
 		tags = slices.DeleteFunc(tags, func(tag string) bool { return tag <= last })
 	}
@@ -59,6 +60,10 @@ func (l *layout) tags(w http.ResponseWriter, r *http.Request, repository, name, 
 		Tags []string `json:"tags"`
 	}{name, append([]string{}, tags...)})
 }
+
+// listOfReferrers is a tag that is no image's: registries that keep lists of referrers
+// have none, and this is one of them.
+var listOfReferrers = regexp.MustCompile(`^sha256-[0-9a-f]{64}$`)
 
 func unknownName(w http.ResponseWriter, name string) {
 	problem(w, http.StatusNotFound, "NAME_UNKNOWN", "nothing is published under the name "+name)
