@@ -22,8 +22,10 @@ func (a *app) historyCommand() *cobra.Command {
 		Long: `Shows the events that the state file remembers: publications and failures, newest
 first. The last 10,000 are kept.
 
-JSON: [{time, channel, imageName, rev, image, digest, action, reason, error}]; fields that an
-event does not have are left out.`,
+JSON: [{time, channel, imageName, rev, image, digest, action, reason, error, since, moved:
+{fetched, pushed}}]; since is when the channel came to the commit, moved are bytes from
+upstream and caches, and to registries. Fields that an event does not have are left out;
+of an image that was published in several places the first event has all bytes.`,
 		Example: `  factory history --channel nixos-26.05 --limit 5
   factory history --output json | jq -r '.[] | select(.error) | "\(.time) \(.channel) \(.error)"'`,
 		Args: noArguments,

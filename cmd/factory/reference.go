@@ -119,7 +119,7 @@ func (a *app) lastPublished(c config.Config, of record.Subject) (git.Rev, error)
 	if err != nil {
 		return git.Rev{}, err
 	}
-	if p := newestOf(publications, of, head); p != nil {
+	if p := record.Newest(publications, of, head); p != nil {
 		return p.Rev, nil
 	}
 	return git.Rev{}, nil

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
-	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/record"
 )
 
@@ -127,7 +126,8 @@ func statusOf(store *record.Store, of record.Subject, now time.Time) (channelSta
 	if err != nil {
 		return s, err
 	}
-	if p := newestOf(publications, of, head); p != nil {
+	published := record.Newest(publications, of, head)
+	if p := published; p != nil {
 		s.Published = &publishedStatus{Rev: p.Rev, Image: p.Image, Digest: p.Digest, Nix: p.Nix, Time: p.Time.UTC()}
 	}
 	if since, err := store.Gone(of.Channel); err != nil {
@@ -135,67 +135,23 @@ func statusOf(store *record.Store, of record.Subject, now time.Time) (channelSta
 	} else if !since.IsZero() {
 		s.GoneSince = &since
 	}
-	failure, err := foremost(store, of, s.Head)
+	failures, err := store.Failures()
 	if err != nil {
 		return s, err
 	}
-	if failure != nil {
+	if failure := record.Foremost(failures, of, s.Head); failure != nil {
 		s.Failure = &failureStatus{Error: failure.Error, Count: failure.Count, Time: failure.Time.UTC()}
 		if !failure.Next.IsZero() {
 			next := failure.Next.UTC()
 			s.Failure.Next = &next
 		}
 	}
-	current := s.Published != nil && s.Published.Rev == s.Head
-	s.UpToDate = current && s.Failure == nil
-	if head != nil && !head.Since.IsZero() {
-		until := now
-		if current {
-			until = s.Published.Time
-		}
-		lag := int64(max(until.Sub(head.Since), 0) / time.Second)
-		s.Lag = &lag
+	s.UpToDate = s.Published != nil && s.Published.Rev == s.Head && s.Failure == nil
+	if lag, known := record.Lag(head, published, now); known {
+		seconds := int64(lag / time.Second)
+		s.Lag = &seconds
 	}
 	return s, nil
-}
-
-// newestOf returns the publication that an image's status tells of: one of the
-// channel's head, else the last one; nil if there is none.
-func newestOf(publications []record.Publication, of record.Subject, head *heads.Head) *record.Publication {
-	var best *record.Publication
-	for i, p := range publications {
-		if p.Subject != of {
-			continue
-		}
-		better := best == nil || p.Time.After(best.Time)
-		if best != nil && head != nil && (p.Rev == head.Rev) != (best.Rev == head.Rev) {
-			better = p.Rev == head.Rev // whatever older commit was published since
-		}
-		if better {
-			best = &publications[i]
-		}
-	}
-	return best
-}
-
-// foremost returns the failure of an image, or of its channel, that matters most: the
-// head's, else the last one. Nil when nothing has failed.
-func foremost(store *record.Store, of record.Subject, head git.Rev) (*record.Failure, error) {
-	all, err := store.Failures()
-	if err != nil {
-		return nil, err
-	}
-	var found *record.Failure
-	for i, f := range all {
-		switch {
-		case f.Channel != of.Channel || f.ImageName != "" && f.ImageName != of.ImageName:
-		case !head.IsZero() && f.Rev == head:
-			return &all[i], nil
-		case found == nil || f.Time.After(found.Time):
-			found = &all[i]
-		}
-	}
-	return found, nil
 }
 
 func (a *app) statusTable(list []channelStatus) error {

@@ -225,13 +225,14 @@ func (f *Factory) carryOut(ctx context.Context, j job, b *bench, noBuild bool) R
 		log.Info("due, and left for others to build", "reason", j.plan.Reason)
 	default:
 		log.Info("building", "reason", j.plan.Reason)
-		start, fetched, pushed := f.Now(), f.Moved.Fetched.Load(), f.Moved.Pushed.Load()
+		start := f.Now()
+		j.began = f.Moved.Total()
 		var done outcome
 		done, err = f.build(ctx, j, b, log)
 		result.Published, result.Stats = published(done.targets), done.stats
 		result.Stats.Took = f.Now().Sub(start)
-		result.Stats.Fetched = f.Moved.Fetched.Load() - fetched
-		result.Stats.Pushed = f.Moved.Pushed.Load() - pushed
+		moved := f.moved(j)
+		result.Stats.Fetched, result.Stats.Pushed = moved.Fetched, moved.Pushed
 		switch {
 		case err != nil:
 		case done.unchanged:

@@ -55,6 +55,9 @@ type job struct {
 	plan    plan.Job
 	targets []target
 	quiet   bool // nothing is due, and nobody needs to hear of it
+
+	began     record.Moved // what had been moved when it began
+	elsewhere record.Moved // what other machines have moved for it
 }
 
 // failed makes a job of the error that keeps a revision, or the channel itself,

@@ -14,6 +14,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
+	"github.com/nixpkgs-factory/factory/internal/record"
 )
 
 // Part is the image of one system, pushed by digest, that waits for those of
@@ -30,6 +31,8 @@ type Part struct {
 	Lacks nix.BaseName `json:"lacks,omitzero"`
 
 	Nix string `json:"nix"` // version of the one that evaluated
+
+	Moved record.Moved `json:"moved"` // for this part
 
 	Err error `json:"-"` // why there is none
 }
@@ -54,8 +57,9 @@ func (f *Factory) BuildParts(ctx context.Context, channel, rev string, system co
 		if ctx.Err() != nil {
 			break
 		}
+		began := f.Moved.Total()
 		part, err := withoutLost(ctx, log, false, func(fresh bool) (Part, error) { return f.part(ctx, j, system, &b, fresh, log) })
-		part.Err = err
+		part.Err, part.Moved = err, f.Moved.since(began)
 		parts = append(parts, part)
 	}
 	return parts, nil
@@ -112,7 +116,13 @@ func (f *Factory) part(ctx context.Context, j job, system config.System, b *benc
 func (f *Factory) Join(ctx context.Context, parts []Part) Result {
 	first := parts[0]
 	result := Result{Channel: first.Channel, ImageName: first.ImageName, Rev: first.Rev, Action: plan.None, Published: []Published{}}
+	began := f.Moved.Total()
 	j, err := f.planJoin(ctx, first)
+	j.began = began
+	for _, p := range parts {
+		j.elsewhere.Fetched += p.Moved.Fetched
+		j.elsewhere.Pushed += p.Moved.Pushed
+	}
 	if err == nil {
 		result.Action, result.Reason = j.plan.Action, j.plan.Reason
 		err = j.plan.Err
@@ -145,6 +155,13 @@ func (f *Factory) planJoin(ctx context.Context, of Part) (job, error) {
 		return job{}, err
 	}
 	r := asked[0]
+	head, err := f.Store.Head(of.Channel)
+	if err != nil {
+		return job{}, err
+	}
+	if r.isHead && head != nil && head.Rev == of.Rev {
+		r.since = head.Since
+	}
 	targets, known := f.resolve(ctx, r)
 	if !r.isHead {
 		return job{revision: r, targets: targets, plan: plan.Fill(known)}, nil
@@ -185,7 +202,7 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) (outcome, error
 	if done.targets, err = f.publish(ctx, j, index, not, dir); err != nil {
 		return done, err
 	}
-	if err := f.Store.Record(publications(j, done.targets, f.Now())); err != nil {
+	if err := f.Store.Record(publications(j, done.targets, f.moved(j), f.Now())); err != nil {
 		return done, err
 	}
 	return done, f.Store.Succeed(j.id(), j.commit.Rev)

@@ -61,6 +61,13 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 	if err != nil {
 		return targets, fmt.Errorf("publish: %w", err)
 	}
+	contents, err := image.ReadContents(index)
+	if err == nil {
+		err = f.Store.SetContents(contents)
+	}
+	if err != nil {
+		return targets, fmt.Errorf("published, but not recorded: %w", err)
+	}
 	return targets, nil
 }
 

@@ -34,7 +34,7 @@ func (f *Factory) repairTags(ctx context.Context, j job) error {
 		}
 	}
 	if unrecorded {
-		return f.Store.Record(publications(j, j.targets, f.Now()))
+		return f.Store.Record(publications(j, j.targets, record.Moved{}, f.Now()))
 	}
 	return f.Store.Succeed(j.id(), j.commit.Rev)
 }

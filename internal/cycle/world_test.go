@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,8 +138,9 @@ func (w *world) open() *cycle.Factory {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.client = w.newClient()
-	client := fetch.New(fetch.Options{Delay: time.Millisecond, Limits: fetch.Limits{Stall: w.stall}})
+	moved := new(cycle.Moved)
+	w.client = w.newClient(&moved.Pushed)
+	client := fetch.New(fetch.Options{Progress: func(_ string, n int64) { moved.Fetched.Add(n) }, Delay: time.Millisecond, Limits: fetch.Limits{Stall: w.stall}})
 	api, err := heads.NewClient(heads.Options{
 		API:        w.config.Upstream.API,
 		Repository: w.config.Upstream.Repository,
@@ -168,7 +170,7 @@ func (w *world) open() *cycle.Factory {
 		},
 		Dir:       w.config.Cache,
 		ConfigDir: w.dir,
-		Moved:     new(cycle.Moved),
+		Moved:     moved,
 		Log:       slog.New(slog.NewTextHandler(&w.log, nil)),
 		Progress:  progress.Silent{},
 		Now:       func() time.Time { return w.now },
@@ -184,13 +186,13 @@ func (w *world) repository(dest config.Destination, under string) (registry.Repo
 		return nil, err
 	}
 	if w.client == nil {
-		return w.newClient().Repository(repo)
+		return w.newClient(nil).Repository(repo)
 	}
 	return w.client.Repository(repo)
 }
 
-func (w *world) newClient() *registry.Client {
-	return registry.NewClient(registry.Options{Keychain: w.wire.keychain, Transport: &w.wire, Backoff: time.Millisecond, Push: true})
+func (w *world) newClient(sent *atomic.Int64) *registry.Client {
+	return registry.NewClient(registry.Options{Sent: sent, Keychain: w.wire.keychain, Transport: &w.wire, Backoff: time.Millisecond, Push: true})
 }
 
 // cycle runs one cycle in a factory of its own, half a day after the last one.

@@ -68,7 +68,7 @@ func TestOpenAnew(t *testing.T) {
 // A value that cannot be read is found when the file is opened, not in the
 // middle of a cycle.
 func TestOpenFindsUnreadableValues(t *testing.T) {
-	for _, name := range strings.Fields("etags heads publications history failures kept") {
+	for _, name := range strings.Fields("etags heads publications history failures kept contents") {
 		s := openTemp(t)
 		err := s.update(func(tx *bbolt.Tx) error {
 			return tx.Bucket([]byte(name)).Put([]byte("k"), []byte(`{"v":1,"n":1,"value":[]}`))

@@ -56,6 +56,9 @@ type Event struct {
 	Action string  `json:"action,omitempty"`
 	Reason string  `json:"reason,omitempty"`
 	Error  string  `json:"error,omitempty"`
+
+	Since time.Time `json:"since,omitzero"` // when the channel came to the revision; zero: not known
+	Moved Moved     `json:"moved,omitzero"` // for what was published
 }
 
 // Fail notes that a revision of a channel could not be published. Each revision

@@ -19,7 +19,7 @@ const lockWait = 150 * time.Millisecond
 
 // schema says which buckets there are, and which values are in them. A file of
 // another one is not read: what it says is found again in the registries.
-const schema = 4
+const schema = 5
 
 // LockedError tells that another program has the state file open.
 type LockedError struct{ File string }

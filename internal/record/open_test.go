@@ -143,9 +143,9 @@ func TestOpenRefuses(t *testing.T) {
 				return err
 			})
 		}, true, `not a state that this factory can read (kept "a": unexpected end of JSON input): ` + advice},
-		{"schema and nothing else", bucket("meta", "schema", "4"), true, "not a state that this factory can read (no bucket etags): " + advice},
-		{"an older schema", bucket("meta", "schema", "3"), true, "not a state that this factory can read (schema 3 of another version, want 4): " + advice},
-		{"a newer schema", bucket("meta", "schema", "1000"), true, "not a state that this factory can read (schema 1000 of another version, want 4): " + advice},
+		{"schema and nothing else", bucket("meta", "schema", "5"), true, "not a state that this factory can read (no bucket etags): " + advice},
+		{"an older schema", bucket("meta", "schema", "4"), true, "not a state that this factory can read (schema 4 of another version, want 5): " + advice},
+		{"a newer schema", bucket("meta", "schema", "1000"), true, "not a state that this factory can read (schema 1000 of another version, want 5): " + advice},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

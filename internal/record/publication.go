@@ -27,6 +27,11 @@ type Publication struct {
 	Action  string          `json:"action,omitempty"` // what led to it, for the history
 	Reason  string          `json:"reason,omitempty"`
 
+	// Since is when the channel came to the commit, zero where that is not known or
+	// the commit is not its head. It and Moved are for the history.
+	Since time.Time `json:"since,omitzero"`
+	Moved Moved     `json:"moved,omitzero"`
+
 	// Lacks holds, for each system that was left out, the store path that no
 	// cache had. It has no entry for one of which that is not known.
 	Lacks map[config.System]nix.BaseName `json:"lacks,omitempty"`
@@ -40,6 +45,13 @@ type Publication struct {
 
 	// Checked is when all that is below the digest was last seen to be there.
 	Checked time.Time `json:"checked,omitzero"`
+}
+
+// Moved is how many bytes went over the network for an image. Of several
+// publications of one image the first has all of them, the others none.
+type Moved struct {
+	Fetched int64 `json:"fetched"` // from upstream and binary caches
+	Pushed  int64 `json:"pushed"`  // to registries
 }
 
 // Kept is a tag that a registry refuses to write over.
@@ -67,7 +79,7 @@ func (s *Store) Record(list []Publication) error {
 }
 
 func (p Publication) record(tx *bbolt.Tx) error {
-	p.Time, p.Checked = p.Time.UTC(), p.Checked.UTC()
+	p.Time, p.Checked, p.Since = p.Time.UTC(), p.Checked.UTC(), p.Since.UTC()
 	if err := publicationsBucket.put(tx, p.key(p.Image), p); err != nil {
 		return err
 	}
@@ -76,7 +88,7 @@ func (p Publication) record(tx *bbolt.Tx) error {
 	}
 	return historyBucket.put(tx, nil, Event{
 		Time: p.Time, Subject: p.Subject, Rev: p.Rev, Image: p.Image, Digest: p.Digest,
-		Action: p.Action, Reason: p.Reason,
+		Action: p.Action, Reason: p.Reason, Since: p.Since, Moved: p.Moved,
 	})
 }
 

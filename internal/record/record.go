@@ -15,6 +15,8 @@ import (
 	"slices"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/nixpkgs-factory/factory/internal/image"
 )
 
 // Store is an open state file. It may be used by many goroutines.
@@ -38,11 +40,12 @@ var (
 	historyBucket      = bucket[Event]{"history", 10_000}
 	failuresBucket     = bucket[Failure]{"failures", 0}
 	keptBucket         = bucket[Kept]{"kept", 10_000}
+	contentsBucket     = bucket[image.Contents]{"contents", 500}
 
 	buckets = []interface {
 		create(*bbolt.Tx) error
 		check(*bbolt.Tx) error
-	}{etagsBucket, headsBucket, publicationsBucket, historyBucket, failuresBucket, keptBucket}
+	}{etagsBucket, headsBucket, publicationsBucket, historyBucket, failuresBucket, keptBucket, contentsBucket}
 )
 
 // envelope is what is stored around every value: the version of its shape, and

@@ -15,6 +15,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
@@ -226,6 +227,7 @@ func TestStoredShape(t *testing.T) {
 	}
 	p := publication("c", "r:1", 1)
 	p.Lacks = map[config.System]nix.BaseName{p.Systems[0]: lacked}
+	p.Since, p.Moved = epoch, Moved{Fetched: 1, Pushed: 2}
 	if err := s.Record([]Publication{p}); err != nil {
 		t.Fatal(err)
 	}
@@ -239,6 +241,12 @@ func TestStoredShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Keep(Kept{Image: "r:1", Digest: digest("d"), Recipe: "i", Time: epoch}); err != nil {
+		t.Fatal(err)
+	}
+	contents := image.Contents{Digest: digest("0"), Systems: []image.SystemContent{{
+		System: p.Systems[0], Digest: digest("1"), Size: 7, Layers: 2, Tools: []image.Tool{{Name: "nix", Version: "2"}},
+	}}}
+	if err := s.SetContents(contents); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -255,14 +263,15 @@ func TestStoredShape(t *testing.T) {
 	}
 	forty := func(digit string) string { return strings.Repeat(digit, 40) }
 	want := []string{
+		`contents "` + digest("0").String() + `" {"v":1,"n":1,"value":{"digest":"` + digest("0").String() + `","systems":[{"system":"x86_64-linux","digest":"` + digest("1").String() + `","size":7,"layers":2,"tools":[{"name":"nix","version":"2"}]}]}}`,
 		`etags "u" {"v":1,"n":1,"value":{"etag":"e","body":"Yg=="}}`,
 		`failures "d\x00base\x00` + forty("b") + `" {"v":1,"n":1,"value":{"channel":"d","imageName":"base","rev":"` + forty("b") + `","error":"no","count":1,"time":"2026-11-20T12:00:00Z","next":"2026-11-20T12:02:00Z"}}`,
 		`heads "c" {"v":1,"n":1,"value":{"channel":"c","rev":"` + forty("c") + `","tree":"` + forty("d") + `","date":"2026-11-20T12:00:00Z"}}`,
-		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","imageName":"base","rev":"` + forty("a") + `","image":"r:1","digest":"` + digest("0").String() + `","action":"build","reason":"new commit"}}`,
+		`history "\x00\x00\x00\x00\x00\x00\x00\x01" {"v":1,"n":1,"value":{"time":"2026-11-20T12:01:00Z","channel":"c","imageName":"base","rev":"` + forty("a") + `","image":"r:1","digest":"` + digest("0").String() + `","action":"build","reason":"new commit","since":"2026-11-20T12:00:00Z","moved":{"fetched":1,"pushed":2}}}`,
 		`history "\x00\x00\x00\x00\x00\x00\x00\x02" {"v":1,"n":2,"value":{"time":"2026-11-20T12:00:00Z","channel":"d","imageName":"base","rev":"` + forty("b") + `","error":"no"}}`,
 		`kept "r:1" {"v":1,"n":1,"value":{"image":"r:1","digest":"` + digest("d").String() + `","recipe":"i","time":"2026-11-20T12:00:00Z"}}`,
-		`meta "schema" 4`,
-		`publications "c\x00base\x00r:1" {"v":1,"n":1,"value":{"channel":"c","imageName":"base","rev":"` + forty("a") + `","recipe":"sha256:0123","image":"r:1","digest":"` + digest("0").String() + `","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit","lacks":{"x86_64-linux":"` + base + `"}}}`,
+		`meta "schema" 5`,
+		`publications "c\x00base\x00r:1" {"v":1,"n":1,"value":{"channel":"c","imageName":"base","rev":"` + forty("a") + `","recipe":"sha256:0123","image":"r:1","digest":"` + digest("0").String() + `","time":"2026-11-20T12:01:00Z","systems":["x86_64-linux","aarch64-linux"],"action":"build","reason":"new commit","since":"2026-11-20T12:00:00Z","moved":{"fetched":1,"pushed":2},"lacks":{"x86_64-linux":"` + base + `"}}}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("stored (-want +got):\n%s", diff)
