@@ -26,6 +26,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/smallfile"
+	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
 // config reads channels.yaml. Where there is none and nobody named one,
@@ -250,6 +251,7 @@ func (a *app) wire(c config.Config, store *record.Store) (*cycle.Factory, error)
 		Uploads:    a.uploads(c),
 		Nix:        a.nix(c, cache),
 		Dir:        c.Cache,
+		Memory:     workdir.SharedMemory,
 		ConfigDir:  filepath.Dir(a.configPath()),
 		Log:        a.logger(),
 		Moved:      &a.moved,

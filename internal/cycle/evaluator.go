@@ -33,9 +33,7 @@ func (f *Factory) takeIn(ctx context.Context, r revision, dir string, log *slog.
 	})
 	err = group.Wait()
 	release = func() {
-		if m.src.tree != nil {
-			m.src.tree.Close()
-		}
+		m.src.close()
 		if releaseNix != nil {
 			releaseNix()
 		}

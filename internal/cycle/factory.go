@@ -54,6 +54,7 @@ type Factory struct {
 	Nix *evaluator.Chooser
 
 	Dir       string // for unfinished work; what is below it may be deleted
+	Memory    string // file system in memory that nixpkgs is unpacked into where it has ample room
 	ConfigDir string // where commands of the configuration run
 
 	// LookBack bounds the time in which a build looks for layers that it need
@@ -129,6 +130,9 @@ func (f *Factory) Cycle(ctx context.Context, o Options) ([]Result, error) {
 	f.Cache.Forget()
 	if err := workdir.Sweep(ctx, f.Dir); err != nil && ctx.Err() == nil {
 		f.Log.Warn("what killed builds left behind cannot be removed", "error", err)
+	}
+	if err := workdir.SweepMemory(ctx, f.Memory); err != nil && ctx.Err() == nil {
+		f.Log.Warn("what killed builds left behind in memory cannot be removed", "error", err)
 	}
 	if err := f.Nix.Keep.Sweep(f.Now()); err != nil {
 		f.Log.Warn("a Nix that is kept and no longer used is not removed", "error", err)

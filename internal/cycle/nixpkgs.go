@@ -10,6 +10,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/source"
+	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
 // nixpkgs is the source of a revision: the tree that its commit names.
@@ -17,6 +18,7 @@ type nixpkgs struct {
 	tree     *source.Tree
 	objects  []nix.PathInfo // the tree under each of its store names
 	unpacked string         // folder of the tree, for Nix
+	clear    func()         // removes that; nil: it goes with the bench
 	version  string         // of nixpkgs, as in "26.05"; "" where the tree does not say
 }
 
@@ -33,7 +35,7 @@ func (f *Factory) takeSource(ctx context.Context, r revision, dir string, fallba
 	if err != nil {
 		return nixpkgs{}, err
 	}
-	src := nixpkgs{tree: tree, unpacked: filepath.Join(dir, "nixpkgs")}
+	src := nixpkgs{tree: tree}
 	if tree.TreeID != r.commit.Tree {
 		err = fmt.Errorf("%s: its git tree is %s, commit %s has the tree %s", url, tree.TreeID, r.commit.Rev, r.commit.Tree)
 	}
@@ -42,7 +44,7 @@ func (f *Factory) takeSource(ctx context.Context, r revision, dir string, fallba
 	}
 	if err == nil {
 		log.Info("source", "storePath", src.objects[0].Path, "narHash", tree.NarHash.SRI(), "bytes", tree.NarSize)
-		err = tree.Unpack(src.unpacked)
+		src.unpacked, src.clear, err = f.unpack(ctx, tree, dir, log)
 	}
 	if err != nil {
 		tree.Close()
@@ -50,6 +52,40 @@ func (f *Factory) takeSource(ctx context.Context, r revision, dir string, fallba
 	}
 	src.version = versionOf(tree)
 	return src, nil
+}
+
+// unpack writes the tree into memory, where there is ample room, and otherwise below
+// dir: tens of thousands of small files cost some disks more than all the rest.
+func (f *Factory) unpack(ctx context.Context, tree *source.Tree, dir string, log *slog.Logger) (folder string, clear func(), err error) {
+	var need workdir.Need
+	need.Bytes, need.Files = tree.Footprint()
+	if made, release, err := workdir.MakeInMemory(ctx, f.Memory, need); err == nil {
+		clear := func() {
+			if err := release(); err != nil {
+				f.Log.Warn("nixpkgs is left behind in memory", "error", err)
+			}
+		}
+		folder = filepath.Join(made, "nixpkgs")
+		if err = tree.Unpack(folder); err == nil {
+			return folder, clear, nil
+		}
+		clear()
+		log.Warn("nixpkgs is not in memory but on the disk", "error", err)
+	} else {
+		log.Debug("nixpkgs is not in memory but on the disk", "reason", err)
+	}
+	folder = filepath.Join(dir, "nixpkgs")
+	return folder, nil, tree.Unpack(folder)
+}
+
+// close gives back what a source takes of memory and disk.
+func (n nixpkgs) close() {
+	if n.tree != nil {
+		n.tree.Close()
+	}
+	if n.clear != nil {
+		n.clear()
+	}
 }
 
 func storeObjects(tree *source.Tree, names []string) ([]nix.PathInfo, error) {

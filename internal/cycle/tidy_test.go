@@ -137,6 +137,11 @@ func (w *world) tidy() {
 	if len(left) > 0 {
 		w.t.Errorf("work folders are left: %v", left)
 	}
+	for _, own := range list(w.t, w.memory) {
+		if left := list(w.t, filepath.Join(w.memory, own)); len(left) > 0 {
+			w.t.Errorf("folders in memory are left: %v", left)
+		}
+	}
 	for _, dest := range w.config.Publish {
 		if dest.Layout == "" {
 			continue

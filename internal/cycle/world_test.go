@@ -25,6 +25,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/standin"
+	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
 // The channels of the stand-in upstream.
@@ -72,6 +73,7 @@ type world struct {
 	upstream *standin.Server
 	config   config.Config
 	dir      string
+	memory   string // file system in memory; "": there is none
 	log      log
 	wire     wire // to registries
 	client   *registry.Client
@@ -91,6 +93,7 @@ func newWorld(t testing.TB, s settings) *world {
 	if w.dir == "" {
 		w.dir = t.TempDir()
 	}
+	w.memory = memory(t)
 	var err error
 	if w.upstream, err = w.fixture.Start(context.Background(), standin.Options{}); err != nil {
 		t.Fatal(err)
@@ -122,6 +125,17 @@ func newWorld(t testing.TB, s settings) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// memory is a folder of the test's own in memory, "" where there is none.
+func memory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(workdir.SharedMemory, "cycle-test-*")
+	if err != nil {
+		return ""
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func or(s, otherwise string) string {
@@ -169,6 +183,7 @@ func (w *world) open() *cycle.Factory {
 			Log:       slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
 		Dir:       w.config.Cache,
+		Memory:    w.memory,
 		ConfigDir: w.dir,
 		Moved:     moved,
 		Log:       slog.New(slog.NewTextHandler(&w.log, nil)),

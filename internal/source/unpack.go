@@ -34,6 +34,26 @@ func (t *Tree) Unpack(dir string) error {
 	return nil
 }
 
+// Footprint is how many bytes of memory the unpacked tree takes in a file system in memory,
+// and how many files and folders.
+func (t *Tree) Footprint() (bytes, files int64) {
+	const page, entry = 4 << 10, 2 << 10 // entry: inode and name, with room to spare
+	files = int64(t.root.count())
+	return t.root.pages(page) + files*entry, files
+}
+
+// pages is how many bytes whole pages with the contents of all files have.
+func (n *node) pages(page int64) int64 {
+	if n.kind == nar.Regular {
+		return (n.file.size + page - 1) / page * page
+	}
+	var total int64
+	for _, c := range n.children {
+		total += c.pages(page)
+	}
+	return total
+}
+
 // emptyRoot opens a directory that has nothing in it, which it makes if need be.
 func emptyRoot(dir string) (*os.Root, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -70,6 +70,26 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
+func TestFootprint(t *testing.T) {
+	tree := read(t, zip(t, tarOf(t, below("t", allKinds)...)))
+	bytes, files := tree.Footprint()
+	if want := int64(len(modes(t, unpacked(t, tree)))); files != want {
+		t.Errorf("Footprint says %d files and folders, Unpack makes %d", files, want)
+	}
+	if bytes < 4096 || bytes > 4096*(files+1)*2 {
+		t.Errorf("Footprint says %d bytes for %d small files", bytes, files)
+	}
+}
+
+func unpacked(t *testing.T, tree *Tree) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "new")
+	if err := tree.Unpack(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // Unpack starts from nothing: what lies in its way, links above all, is an error.
 func TestUnpackRefuses(t *testing.T) {
 	tree := read(t, zip(t, tarOf(t, below("t", allKinds)...)))

@@ -2,7 +2,8 @@
 // a new one to each build, and Sweep removes those that killed builds left.
 //
 // A folder is in use as long as its lock is held, which ends with the process at
-// the latest: none that is in use is ever removed.
+// the latest: none that is in use is ever removed. MakeInMemory and SweepMemory do
+// the same on a file system in memory, where there is ample room.
 package workdir
 
 import (
