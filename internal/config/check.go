@@ -22,14 +22,26 @@ const (
 	maxLabel   = 1024
 )
 
+// Patterns of texts, for rules and for the schema.
+const (
+	revision = `[0-9A-Fa-f]{40}`
+	onGitHub = `[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+`
+	labelled = `[a-z0-9]+(?:[._/-][A-Za-z0-9]+)*`
+	own      = `io\.github\.nixpkgs-factory\..*|org\.opencontainers\.image\.(?:revision|created|version)` // labels
+)
+
 // The forms of texts that the table names.
 var (
-	schedule    = checked(`five fields, such as "47 * * * *", or a descriptor, such as @hourly`, checkSchedule)
-	repository  = checked("owner/name, such as NixOS/nixpkgs", checkRepository)
-	channelName = checked("the name of a branch that Hydra advances, such as nixos-unstable", checkChannel)
-	labelName   = checked("a name such as org.opencontainers.image.source", checkLabelName)
-	store       = checked("the URL of a Nix store that begins with "+schemeList(storeSchemes), checkStore)
-	trustedKey  = form[nix.PublicKey]{"a public key, such as " + defaultCacheKey, nix.ParsePublicKey}
+	schedule = checked(`five fields, such as "47 * * * *", or a descriptor, such as @hourly`, checkSchedule).
+			like(`@(?:yearly|annually|monthly|weekly|daily|midnight|hourly|every .+)|\s*\S+(?:\s+\S+){4}\s*`)
+	repository  = checked("owner/name, such as NixOS/nixpkgs", checkRepository).like(onGitHub)
+	channelName = checked("the name of a branch that Hydra advances, such as nixos-unstable", checkChannel).like(component).but(`.*\.lock|` + revision)
+	labelName   = checked("a name such as org.opencontainers.image.source", checkLabelName).
+			like(labelled).but(own)
+	store      = checked("the URL of a Nix store that begins with "+schemeList(storeSchemes), checkStore).like(schemes(storeSchemes) + `.*`)
+	webAddress = addressOf("http", "https")
+	address    = addressOf("http", "https", "file")
+	trustedKey = form[nix.PublicKey]{want: "a public key, such as " + defaultCacheKey, parse: nix.ParsePublicKey}.like(`[^:]+:[A-Za-z0-9+/]{43}=`)
 
 	zone = checked("a time zone, such as UTC or Europe/Berlin", func(s string) error {
 		if _, err := time.LoadLocation(s); err != nil {
@@ -40,13 +52,13 @@ var (
 	storeName = checked("a name in the Nix store, such as "+SourceName, func(s string) error {
 		_, err := nix.SourcePath(s, nix.Hash{}, nil)
 		return err
-	})
+	}).like(`[A-Za-z0-9+_?=-][A-Za-z0-9+._?=-]*`)
 	label = checked("a text of at most 1024 bytes without control characters", func(s string) error {
 		if len(s) > maxLabel || strings.ContainsFunc(s, unicode.IsControl) {
 			return fmt.Errorf("bad value %q", brief(s))
 		}
 		return nil
-	})
+	}).like(`[^\x00-\x1f\x7f-\x9f]*`)
 	command = checked("a command for sh -c, such as scripts/smoke-test", func(s string) error {
 		switch {
 		case strings.TrimSpace(s) == "":
@@ -72,14 +84,10 @@ var (
 
 var (
 	channelPattern    = regexp.MustCompile(`^` + component + `$`)
-	revisionPattern   = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
-	repositoryPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$`)
-	labelPattern      = regexp.MustCompile(`^[a-z0-9]+(?:[._/-][A-Za-z0-9]+)*$`)
-	ownLabels         = []string{
-		"org.opencontainers.image.revision",
-		"org.opencontainers.image.created",
-		"org.opencontainers.image.version",
-	}
+	revisionPattern   = regexp.MustCompile(`^` + revision + `$`)
+	repositoryPattern = regexp.MustCompile(`^` + onGitHub + `$`)
+	labelPattern      = regexp.MustCompile(`^` + labelled + `$`)
+	ownLabels         = regexp.MustCompile(`^(?:` + own + `)$`)
 )
 
 func badName(s string) error { return fmt.Errorf("bad name %q", s) }
@@ -146,22 +154,25 @@ func checkLabelName(s string) error {
 	if len(s) > 255 || !labelPattern.MatchString(s) {
 		return fmt.Errorf("bad label %q", brief(s))
 	}
-	if strings.HasPrefix(s, "io.github.nixpkgs-factory.") || slices.Contains(ownLabels, s) {
+	if ownLabels.MatchString(s) {
 		return fmt.Errorf("bad label %q: the factory sets it", s)
 	}
 	return nil
 }
 
-// address is the form of servers' addresses, which paths are appended to. They
+// addressOf is the form of servers' addresses, which paths are appended to. They
 // are read without slashes at the end.
-func address(schemes ...string) form[string] {
-	return form[string]{"an address that begins with " + schemeList(schemes), func(s string) (string, error) {
-		if err := checkURL(s, schemes); err != nil {
+func addressOf(names ...string) form[string] {
+	return form[string]{want: "an address that begins with " + schemeList(names), parse: func(s string) (string, error) {
+		if err := checkURL(s, names); err != nil {
 			return "", fmt.Errorf("bad address: %w", err)
 		}
 		return strings.TrimRight(s, "/"), nil
-	}}
+	}}.like(schemes(names) + `[^?#]+`)
 }
+
+// schemes is the pattern of how addresses begin.
+func schemes(names []string) string { return `(?:` + strings.Join(names, "|") + `)://` }
 
 func schemeList(schemes []string) string {
 	return alternatives(schemes, func(s string) string { return s + "://" })

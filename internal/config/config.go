@@ -13,7 +13,13 @@
 //	key{name: "limit", value: "6h", rule: duration(&c.Limit, "1s", "168h", "6h")},
 //
 // rule.go has the kinds of rules, check.go the forms of texts. parser.go walks
-// the nodes of the file, and secret.go has looked at all of them before.
+// the nodes of the file, and secret.go has looked at all of them before. Rules also
+// say what JSON Schema can say of a value: schema.go puts that together, and
+// docs/channels.schema.json is what comes out. After a change of the table
+//
+//	go test ./internal/config -run TestSchemaFile -update
+//
+// writes it again.
 package config
 
 import (

@@ -30,9 +30,13 @@ const (
 // it: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
 const component = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
 
+const host = `(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::([0-9]+))?`
+
 var (
+	destinationPattern = regexp.MustCompile(`^(?:oci:.+|(?:http://)?` + host + `(?:/` + component + `)*)$`)
+
 	componentPattern = regexp.MustCompile(`^` + component + `$`)
-	hostPattern      = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::([0-9]+))?$`)
+	hostPattern      = regexp.MustCompile(`^` + host + `$`)
 )
 
 // ParseDestination reads the address of a destination. A layout is relative to dir.
@@ -41,7 +45,7 @@ func ParseDestination(to, dir string) (Destination, error) { return destination(
 // destination is the form of destinations in a file of folder dir.
 func destination(dir string) form[Destination] {
 	const want = "oci:DIR or [http://]HOST[:PORT]/PATH, such as oci:./registry, docker.io/org or http://registry:5000/org"
-	return form[Destination]{want, func(to string) (d Destination, err error) {
+	return form[Destination]{want: want, parse: func(to string) (d Destination, err error) {
 		if folder, ok := strings.CutPrefix(to, ofLayout); ok {
 			d.Layout, err = layoutFolder(folder, dir)
 		} else {
@@ -56,7 +60,7 @@ func destination(dir string) form[Destination] {
 		}
 		d.To = to
 		return d, nil
-	}}
+	}, pattern: destinationPattern}
 }
 
 func layoutFolder(folder, dir string) (string, error) {

@@ -40,6 +40,9 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("something is missing: %+v", c)
 		}
 		checkOperate(t, c)
+		if err := againstSchema(t, data); err != nil {
+			t.Errorf("the schema refuses what Parse accepts: %v", err)
+		}
 		for _, d := range c.Publish {
 			for _, ch := range c.Channels {
 				for _, i := range c.ImagesOf(ch) {

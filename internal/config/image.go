@@ -60,9 +60,12 @@ const (
 	wantSuffix         = "at most 32 of A-Z a-z 0-9 _ . -, such as -slim"
 )
 
+// named is a component of a repository's name that may have the channel in it.
+var named = strings.ReplaceAll(component, `[a-z0-9]+`, `(?:[a-z0-9]|\{channel\})+`)
+
 var (
 	imageNamePattern = regexp.MustCompile(`^` + component + `$`)
-	imageRepository  = checked(wantRepository, checkImageRepository)
+	imageRepository  = checked(wantRepository, checkImageRepository).like(named + `(?:/` + named + `)*`)
 	suffix           = matching(wantSuffix, `[A-Za-z0-9_.-]{1,32}`, func(s string) error { return fmt.Errorf("bad suffix %q", s) })
 )
 

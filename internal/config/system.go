@@ -1,6 +1,9 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // System is a platform that images are made for, in the words of Nix and of OCI.
 type System struct {
@@ -15,14 +18,18 @@ var systems = []System{
 	{Nix: "aarch64-linux", OS: "linux", Arch: "arm64", Variant: "v8"},
 }
 
-var system = form[System]{alternatives(systems, System.String), func(s string) (System, error) {
-	for _, system := range systems {
-		if system.Nix == s {
-			return system, nil
-		}
+var system = func() form[System] {
+	var names []string
+	for _, s := range systems {
+		names = append(names, s.Nix)
 	}
-	return System{}, fmt.Errorf("unknown system %q", s)
-}}
+	return form[System]{want: alternatives(systems, System.String), words: names, parse: func(s string) (System, error) {
+		if i := slices.Index(names, s); i >= 0 {
+			return systems[i], nil
+		}
+		return System{}, fmt.Errorf("unknown system %q", s)
+	}}
+}()
 
 // ParseSystem finds a system by the name that Nix gives it.
 func ParseSystem(s string) (System, error) { return system.read(s) }

@@ -19,12 +19,12 @@ var events = []string{"published", "failed"}
 
 // rules is the table of channels.yaml, whose folder is dir.
 func (c *Config) rules(dir string) rule {
-	path := form[string]{"a path", func(s string) (string, error) { return resolve(dir, s), nil }}
+	path := form[string]{want: "a path", parse: func(s string) (string, error) { return resolve(dir, s), nil }}
 	return mapping("a mapping that has at least channels",
 		key{name: "upstream", value: "{}", rule: settings(
 			key{name: "repository", value: "NixOS/nixpkgs", rule: text(&c.Upstream.Repository, repository)},
-			key{name: "api", rule: text(&c.Upstream.API, address("http", "https"))},
-			key{name: "archive", value: "https://github.com", rule: text(&c.Upstream.Archive, address("http", "https", "file"))},
+			key{name: "api", rule: text(&c.Upstream.API, webAddress)},
+			key{name: "archive", value: "https://github.com", rule: text(&c.Upstream.Archive, address)},
 		)},
 		key{name: "substituters", value: defaultSubstituters, rule: mappings(&c.Substituters, "binary cache", "a list of binary caches, each with url and keys",
 			"a binary cache, with url and keys", (*Substituter).keys, func(s Substituter) string { return s.URL })},
@@ -37,7 +37,7 @@ func (c *Config) rules(dir string) rule {
 		key{name: "channels", missing: "no channels", rule: mappings(&c.Channels, "channel", "a list of channels, such as [ { name: nixos-unstable } ]",
 			"a channel, such as { name: nixos-unstable }", c.channel, func(ch Channel) string { return ch.Name })},
 		key{name: "source", value: "{}", rule: settings(
-			key{name: "names", value: "[ nixpkgs-src, source ]", rule: texts(&c.Source.Names, "name", "a list of store names that begins with "+SourceName, storeName).and(firstName)},
+			key{name: "names", value: "[ nixpkgs-src, source ]", rule: first(SourceName, texts(&c.Source.Names, "name", "a list of store names that begins with "+SourceName, storeName)).and(firstName)},
 		)},
 		key{name: "compression", value: "gzip", rule: text(&c.Compression, oneOf("compression", "gzip", "zstd"))},
 		key{name: "state", value: "factory.db", rule: text(&c.State, path)},
@@ -63,7 +63,7 @@ func (c *Config) rules(dir string) rule {
 
 func (s *Substituter) keys() []key {
 	return []key{
-		{name: "url", names: true, missing: "missing", rule: text(&s.URL, address("http", "https", "file"))},
+		{name: "url", names: true, missing: "missing", rule: text(&s.URL, address)},
 		{name: "keys", missing: "missing: without a trusted key nothing can be used",
 			rule: texts(&s.Keys, "public key", "a list of public keys, such as [ "+defaultCacheKey+" ]", trustedKey)},
 	}
@@ -77,10 +77,7 @@ func (c *Config) channel(ch *Channel) []key {
 		{name: "optional", rule: systemsRule(&ch.Optional).and(func(p *parser, v value) {
 			p.later = append(p.later, func() { p.checkOptional(v, ch.Optional, c.SystemsOf(*ch)) })
 		})},
-		{name: "backfill", rule: rule{read: func(p *parser, v value) {
-			ch.Backfill = new(int)
-			number(ch.Backfill, 0, maxBackfill).read(p, v)
-		}}},
+		{name: "backfill", rule: optional(&ch.Backfill, func(n *int) rule { return number(n, 0, maxBackfill) })},
 		{name: "frozen", rule: truth(&ch.Frozen)},
 	}
 }
@@ -88,10 +85,10 @@ func (c *Config) channel(ch *Channel) []key {
 // keys are of three kinds of caches, of which an item is one.
 func (u *Upload) keys() []key {
 	return []key{
-		{name: "attic", kind: "attic", missing: "missing beside cache", rule: text(&u.Attic, address("http", "https"))},
+		{name: "attic", kind: "attic", missing: "missing beside cache", rule: text(&u.Attic, webAddress)},
 		{name: "cache", kind: "attic", missing: "missing", names: true, rule: text(&u.Cache, atticName)},
-		{name: "cachix", kind: "cachix", names: true, rule: text(&u.Cachix, cachixName)},
-		{name: "store", kind: "store", names: true, rule: text(&u.Store, store)},
+		{name: "cachix", kind: "cachix", missing: "missing", names: true, rule: text(&u.Cachix, cachixName)},
+		{name: "store", kind: "store", missing: "missing", names: true, rule: text(&u.Store, store)},
 	}
 }
 
@@ -115,7 +112,9 @@ func (c *Config) publish(f form[Destination]) rule {
 		"a destination, such as { to: oci:./registry }", func(d *Destination) []key {
 			return []key{{name: "to", names: true, missing: "missing", rule: text(d, f)}}
 		}, Destination.place)
-	return rule{list.want, func(p *parser, v value) {
+	is := list.is
+	is.MinItems = 0
+	return rule{list.want, is, func(p *parser, v value) {
 		if c.Publish = []Destination{}; v.node.Kind != yaml.SequenceNode || len(v.node.Content) > 0 {
 			list.read(p, v)
 		}
@@ -126,7 +125,9 @@ func (c *Config) publish(f form[Destination]) rule {
 // as is one that is not there.
 func labels(out *map[string]string) rule {
 	const want = "a mapping of labels, such as { org.opencontainers.image.source: https://github.com/org/images }"
-	return rule{want, func(p *parser, v value) {
+	name := labelName.schema()
+	is := schema{Description: want, Type: "object", PropertyNames: &name, AdditionalProperties: label.schema()}
+	return rule{want, is, func(p *parser, v value) {
 		p.entries(v, want, labelName.want, func(key, v value) {
 			if _, err := labelName.read(key.node.Value); err != nil {
 				p.errorf(key, "%v", err)
@@ -143,13 +144,22 @@ func labels(out *map[string]string) rule {
 
 // atMost bounds a list.
 func atMost(most int, nouns string, list rule) rule {
-	return rule{list.want, func(p *parser, v value) {
+	is := list.is
+	is.MaxItems = most
+	return rule{list.want, is, func(p *parser, v value) {
 		if n := len(v.node.Content); v.node.Kind == yaml.SequenceNode && n > most {
 			p.errorf(v, "found %d %s (want at most %d)", n, nouns, most)
 			return
 		}
 		list.read(p, v)
 	}}
+}
+
+// first says of a list what its first item is.
+func first(word string, list rule) rule {
+	all := list.is.Items.(schema)
+	list.is.Items, list.is.AdditionalItems = []schema{{Description: all.Description, Enum: []string{word}}}, &all
+	return list
 }
 
 func firstName(p *parser, v value) {

@@ -14,7 +14,10 @@ import (
 
 // tag is the form of templates. The quotes belong to the example: without them,
 // YAML takes {date} as a mapping.
-var tag = checked(`at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -, or a template such as "{date}-{rev:12}"`, checkTemplate)
+var tag = checked(`at most 128 of A-Z a-z 0-9 _ . -, not beginning with . or -, or a template such as "{date}-{rev:12}"`, checkTemplate).
+	like(`(?:[A-Za-z0-9_]|` + placeholders + `)(?:[A-Za-z0-9_.-]|` + placeholders + `)*`).but(`\{rev\}|` + revision)
+
+const placeholders = `\{(?:rev|date|version|(?:rev|digest):[0-9]{1,2})\}`
 
 const (
 	leastRev = 7  // what git itself abbreviates to
