@@ -68,7 +68,7 @@ func (f *Factory) gather(ctx context.Context, r revision, log *slog.Logger) (mat
 		release()
 		return materials{}, nil, err
 	}
-	m.made = &shelf{layers: make(map[layers.Key]*layers.Layer)}
+	m.made = &shelf{places: make(map[layers.Key]*place)}
 	return m, func() { giveBack(); release() }, nil
 }
 
@@ -88,25 +88,37 @@ func (f *Factory) workDir(ctx context.Context) (dir string, release func(), err 
 // shelf holds layers that were made, by key.
 type shelf struct {
 	mu     sync.Mutex
-	layers map[layers.Key]*layers.Layer
+	places map[layers.Key]*place
+}
+
+// place is that of one layer. It is locked while the layer is made.
+type place struct {
+	sync.Mutex
+	layer *layers.Layer
 }
 
 // take returns the layer with a key, and makes it if nobody has, or if the files of
 // an object in it that is wanted are not listed.
 func (s *shelf) take(key layers.Key, objects []nix.PathInfo, want map[nix.StorePath]bool, pack func() (*layers.Layer, error)) (*layers.Layer, error) {
-	s.mu.Lock()
-	layer := s.layers[key]
-	s.mu.Unlock()
-	unlisted := func(o nix.PathInfo) bool { return want[o.Path] && layer.Listings[o.Path] == nil }
-	if layer != nil && !slices.ContainsFunc(objects, unlisted) {
-		return layer, nil
+	p := s.at(key)
+	p.Lock()
+	defer p.Unlock()
+	unlisted := func(o nix.PathInfo) bool { return want[o.Path] && p.layer.Listings[o.Path] == nil }
+	if p.layer != nil && !slices.ContainsFunc(objects, unlisted) {
+		return p.layer, nil
 	}
 	layer, err := pack()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		p.layer = layer
 	}
+	return layer, err
+}
+
+func (s *shelf) at(key layers.Key) *place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.layers[key] = layer
-	return layer, nil
+	if s.places[key] == nil {
+		s.places[key] = new(place)
+	}
+	return s.places[key]
 }

@@ -3,6 +3,8 @@ package cycle
 import (
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
@@ -58,6 +60,14 @@ type job struct {
 
 	began     record.Moved // what had been moved when it began
 	elsewhere record.Moved // what other machines have moved for it
+
+	sent []v1.Hash // layers that every target was sent, or seen to have, a moment ago
+}
+
+// having is the job when its targets have these layers.
+func (j job) having(sent []v1.Hash) job {
+	j.sent = sent
+	return j
 }
 
 // failed makes a job of the error that keeps a revision, or the channel itself,

@@ -88,6 +88,12 @@ func (f *Factory) objects(ctx context.Context, w work, e evaluated, optional boo
 	if err != nil {
 		return objects{}, err
 	}
+	select { // Nix has the processors of one build busy
+	case w.building <- struct{}{}:
+	case <-ctx.Done():
+		return objects{}, ctx.Err()
+	}
+	defer func() { <-w.building }()
 	if err := store.Build(ctx, folders, e.args, todo); err != nil {
 		return objects{}, fmt.Errorf("no cache has %s, and it cannot be built: %w", strings.Join(names, ", "), err)
 	}

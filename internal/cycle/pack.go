@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -13,7 +15,6 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
-	"github.com/nixpkgs-factory/factory/internal/reuse"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
 )
 
@@ -43,46 +44,111 @@ type evaluated struct {
 	args   toolset.Args // by which the tools in set are had
 }
 
-// pack makes the layers of the systems, one after the other, and beside them the
-// source's, which they share. After an error it returns those that were made.
-func (f *Factory) pack(ctx context.Context, w work, sets []evaluated) (stacks, error) {
+// pack makes the layers of an image, each step as soon as it has what it needs: the
+// source's layer while Nix evaluates for the systems, and those of a system while
+// others are evaluated. Layers are on their way to the registries as soon as they
+// are made. settle says, of an image without nixpkgs, whether it has to be made; nil:
+// it has. After an error pack returns the layers that are whole.
+func (f *Factory) pack(ctx context.Context, w work, systems []config.System, settle func([]evaluated) (bool, error)) (stacks, error) {
+	group, within := errgroup.WithContext(ctx)
+	v := newVerdict(within, systems, settle)
+	defer v.end()
 	var s stacks
-	old := w.earlier()
-	group, groupCtx := errgroup.WithContext(ctx)
-	if sets[0].set.HasNixpkgs() {
-		group.Go(func() (err error) {
-			if s.base, err = f.packSource(groupCtx, w, old); err != nil {
-				return fmt.Errorf("source: %w", err)
+	group.Go(func() (err error) {
+		s.base, err = f.packSource(within, w, v)
+		return inStep("source", err)
+	})
+	evaluating := make(chan struct{}, runtime.GOMAXPROCS(0))
+	each := make([]*stack, len(systems))
+	var mu sync.Mutex
+	for i, system := range systems {
+		group.Go(func() error {
+			evaluating <- struct{}{}
+			e, err := f.evaluateFor(within, w, system)
+			<-evaluating
+			if err != nil {
+				return fmt.Errorf("%s: toolset: %w", system.Nix, err)
 			}
-			return nil
+			if due, err := v.join(within, i, e); err != nil || !due {
+				return err
+			}
+			made, err := f.packSystem(within, w, e)
+			if absent, leave := left(w, system, err); leave {
+				w.log.Warn("left out: upstream does not have this system", "system", system.Nix, "error", err)
+				mu.Lock()
+				defer mu.Unlock()
+				s.lacks = s.lacks.with(system, absent)
+				return nil
+			}
+			if err == nil {
+				each[i] = &made
+			}
+			return inStep(system.Nix, err)
 		})
 	}
-	group.Go(func() (err error) {
-		s.each, s.lacks, err = f.packSystems(groupCtx, w, old, sets)
-		return err
-	})
 	err := group.Wait()
+	w.sender.end()
+	for _, made := range each {
+		if made != nil {
+			s.each = append(s.each, *made)
+		}
+	}
 	return s, err
 }
 
-// evaluate asks Nix what the image is for each of the systems. Whether nixpkgs
-// is in it cannot depend on the system.
-func (f *Factory) evaluate(ctx context.Context, w work, systems []config.System) ([]evaluated, error) {
-	sets := make([]evaluated, len(systems))
-	for i, system := range systems {
-		var err error
-		if sets[i], err = f.evaluateFor(ctx, w, system); err != nil {
-			return nil, fmt.Errorf("%s: toolset: %w", system.Nix, err)
-		}
-		if sets[i].set.HasNixpkgs() != sets[0].set.HasNixpkgs() {
-			return nil, fmt.Errorf("%s: toolset: nixpkgs is in the image of one of %v, and not in that of another", system.Nix, systems)
-		}
+// left tells whether a system is left out of an image for want of a store path.
+func left(w work, system config.System, err error) (lack nix.StorePath, leave bool) {
+	var absent *binarycache.NotFoundError
+	if !errors.As(err, &absent) || !slices.Contains(w.channel.Optional, system) {
+		return nix.StorePath{}, false
 	}
-	return sets, nil
+	return absent.Path, true
 }
 
-// packSource returns the layer with the source, from a registry if one has it.
-func (f *Factory) packSource(ctx context.Context, w work, old reuse.Index) (*layers.Layer, error) {
+func (l lacking) with(system config.System, path nix.StorePath) lacking {
+	if l == nil {
+		l = make(lacking)
+	}
+	l[system] = nix.BaseName{StorePath: path}
+	return l
+}
+
+// inStep names the step that failed. Errors of sending name themselves.
+func inStep(step string, err error) error {
+	var sending *sendError
+	if err == nil || errors.As(err, &sending) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", step, err)
+}
+
+// packSource returns the layer with the source, from a registry if one has it; nil
+// if it is not in the image. Before that is known it is made where it is likely to
+// be needed, and sent nowhere.
+func (f *Factory) packSource(ctx context.Context, w work, v *verdict) (*layers.Layer, error) {
+	if !w.likely {
+		if withNixpkgs, err := v.wait(ctx); err != nil || !withNixpkgs {
+			return nil, err
+		}
+	}
+	layer, err := f.sourceLayer(v.wanted, w)
+	if v.wanted.Err() != nil && ctx.Err() == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if withNixpkgs, err := v.wait(ctx); err != nil || !withNixpkgs {
+		return nil, err
+	}
+	return layer, w.send(ctx, layer)
+}
+
+func (f *Factory) sourceLayer(ctx context.Context, w work) (*layers.Layer, error) {
+	old, err := w.earlier.wait(ctx)
+	if err != nil {
+		return nil, err
+	}
 	key := layers.LinkedKeyOf(f.encoding(), w.src.objects)
 	if layer := old.Layer(key); layer != nil {
 		return layer, nil
@@ -90,26 +156,6 @@ func (f *Factory) packSource(ctx context.Context, w work, old reuse.Index) (*lay
 	return w.made.take(key, nil, nil, func() (*layers.Layer, error) {
 		return f.packer(w).Linked(ctx, w.src.tree, w.src.objects)
 	})
-}
-
-func (f *Factory) packSystems(ctx context.Context, w work, old reuse.Index, sets []evaluated) (made []stack, lacks lacking, err error) {
-	for _, e := range sets {
-		s, err := f.packSystem(ctx, w, old, e)
-		var absent *binarycache.NotFoundError
-		switch {
-		case err == nil:
-			made = append(made, s)
-		case errors.As(err, &absent) && slices.Contains(w.channel.Optional, e.system):
-			w.log.Warn("left out: upstream does not have this system", "system", e.system.Nix, "error", err)
-			if lacks == nil {
-				lacks = make(lacking)
-			}
-			lacks[e.system] = nix.BaseName{StorePath: absent.Path}
-		default:
-			return made, lacks, fmt.Errorf("%s: %w", e.system.Nix, err)
-		}
-	}
-	return made, lacks, nil
 }
 
 // assemble makes the images of the systems out of their layers.

@@ -84,11 +84,7 @@ func (f *Factory) part(ctx context.Context, j job, system config.System, b *benc
 	}
 	defer end()
 	part.Nix = w.nix.Version
-	sets, err := f.evaluate(ctx, w, []config.System{system})
-	if err != nil {
-		return part, err
-	}
-	stacks, err := f.pack(ctx, w, sets)
+	stacks, err := f.pack(ctx, w, []config.System{system}, nil)
 	part.Lacks = stacks.lacks[system]
 	if err != nil || len(stacks.each) == 0 {
 		return part, err
@@ -102,7 +98,7 @@ func (f *Factory) part(ctx context.Context, j job, system config.System, b *benc
 		return part, err
 	}
 	for _, t := range j.targets {
-		if err := t.repo.PushImage(ctx, images[0].Image); err != nil {
+		if err := t.repo.PushImage(ctx, images[0].Image, w.recent()...); err != nil {
 			return part, fmt.Errorf("publish: %s: %w", t.repo.Ref(digest.String()), err)
 		}
 	}

@@ -18,6 +18,7 @@ type outcome struct {
 	targets   []target
 	stats     Stats
 	unchanged bool // nothing had to be made
+	ends      bool // the image was looked at, and no layer was made
 }
 
 // build makes what is due, publishes and records it. What a user asked for by
@@ -35,14 +36,19 @@ func (f *Factory) pass(ctx context.Context, j job, b *bench, fresh bool, log *sl
 		return done, err
 	}
 	defer end()
-	sets, err := f.evaluate(ctx, w, f.Config.SystemsOf(j.channel))
-	if err != nil {
-		return done, err
-	}
-	if settled, err := f.settle(ctx, j, sets); err != nil || settled.unchanged {
+	var settled outcome
+	stacks, err := f.pack(ctx, w, f.Config.SystemsOf(j.channel), func(sets []evaluated) (due bool, err error) {
+		if settled, err = f.settle(ctx, j, sets); err != nil || settled.unchanged {
+			settled.ends = true
+			return false, err
+		}
+		plain, err := j.aim(true)
+		w.targets = plain.targets
+		return true, err
+	})
+	if settled.ends {
 		return settled, err
 	}
-	stacks, err := f.pack(ctx, w, sets)
 	done.stats = stacks.stats()
 	if err != nil {
 		return done, err
@@ -55,7 +61,7 @@ func (f *Factory) pass(ctx context.Context, j job, b *bench, fresh bool, log *sl
 	if err != nil {
 		return done, err
 	}
-	if done.targets, err = f.publish(ctx, j, index, unsaid{stacks.lacks, w.nix.Version}, w.own); err != nil {
+	if done.targets, err = f.publish(ctx, j.having(w.recent()), index, unsaid{stacks.lacks, w.nix.Version}, w.own); err != nil {
 		return done, err
 	}
 	if err := f.record(j, done.targets); err != nil {
@@ -69,15 +75,20 @@ func (f *Factory) pass(ctx context.Context, j job, b *bench, fresh bool, log *sl
 type work struct {
 	revision
 	materials
-	own     string             // folder of this image alone
-	earlier func() reuse.Index // what registries have of earlier images
-	log     *slog.Logger
+	own     string // folder of this image alone
+	likely  bool   // nixpkgs is in the image, by all that is known before it is evaluated
+	earlier *lookup
+	// What holds one for each system for which tools are built, and one for each
+	// layer of a closure that is made.
+	building, packing chan struct{}
+	*sender
+	log *slog.Logger
 }
 
-// begin finds out whether the image could be pushed at all, and takes in what it
-// is made of. end says that the work is done.
+// begin finds out whether the image could be pushed at all, takes in what it is made
+// of, and begins to look for earlier images. end says that the work is done.
 func (f *Factory) begin(ctx context.Context, j job, b *bench, fresh bool, log *slog.Logger) (w work, end func(), err error) {
-	w = work{revision: j.revision, log: log}
+	w = work{revision: j.revision, log: log, likely: j.presume().depends(), building: make(chan struct{}, 1), packing: make(chan struct{}, parallelLayers)}
 	for _, t := range j.targets {
 		if t.plain {
 			continue // most of them are there already
@@ -92,14 +103,17 @@ func (f *Factory) begin(ctx context.Context, j job, b *bench, fresh bool, log *s
 	if w.own, err = os.MkdirTemp(w.dir, j.image.Name()+"-"); err != nil {
 		return w, nil, err
 	}
-	using, forget := context.WithCancel(ctx)
-	w.earlier = func() reuse.Index {
+	w.earlier = newLookup(ctx, func(using context.Context) reuse.Index {
 		if fresh {
 			return reuse.Index{}
 		}
 		return reuse.Find(using, f.earlier(j.revision), reuse.Options{Limit: f.LookBack, Lost: lostBlobs(j.targets), Log: log})
+	})
+	if w.likely {
+		w.earlier.begin()
 	}
-	return w, forget, nil
+	w.sender = f.sender(j)
+	return w, w.earlier.end, nil
 }
 
 // withoutLost makes an image, and makes it again from nothing if a layer that was

@@ -75,7 +75,7 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 func (f *Factory) push(ctx context.Context, j job, index v1.ImageIndex) error {
 	for _, t := range j.targets {
 		pushing := f.Progress.Start(j.label+" pushing", 0)
-		err := t.repo.Push(ctx, index)
+		err := t.repo.Push(ctx, index, j.sent...)
 		pushing.Done()
 		if err != nil {
 			return fmt.Errorf("publish: %s: %w", t.ref, err)

@@ -1,8 +1,10 @@
 package cycle
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +23,7 @@ import (
 
 // packSystem makes the layers of one system: it computes the closure of its toolset
 // and packs that.
-func (f *Factory) packSystem(ctx context.Context, w work, old reuse.Index, e evaluated) (stack, error) {
+func (f *Factory) packSystem(ctx context.Context, w work, e evaluated) (stack, error) {
 	store, err := f.objects(ctx, w, e, slices.Contains(w.channel.Optional, e.system))
 	if err != nil {
 		return stack{}, fmt.Errorf("toolset: %w", err)
@@ -31,13 +33,16 @@ func (f *Factory) packSystem(ctx context.Context, w work, old reuse.Index, e eva
 		return stack{}, fmt.Errorf("closure: %w", err)
 	}
 	w.log.Info("closure", "system", e.system.Nix, "paths", len(closed), "bytes", closure.Size(closed))
-	below, listings, err := f.packClosure(ctx, w, old, e, store, closed)
+	below, listings, err := f.packClosure(ctx, w, e, store, closed)
 	if err != nil {
-		return stack{}, fmt.Errorf("layers: %w", err)
+		return stack{}, inStep("layers", err)
 	}
 	root, err := f.packRoot(w, e, closed, listings)
 	if err != nil {
 		return stack{}, fmt.Errorf("image: %w", err)
+	}
+	if err := w.send(ctx, root); err != nil {
+		return stack{}, err
 	}
 	return stack{evaluated: e, contents: contents{closed, store}, below: below, root: root}, nil
 }
@@ -73,9 +78,13 @@ func (f *Factory) evaluateFor(ctx context.Context, w work, system config.System)
 	return e, nil
 }
 
-// packClosure makes the closure's layers, or finds them, and learns the tools'
-// files.
-func (f *Factory) packClosure(ctx context.Context, w work, old reuse.Index, e evaluated, store objects, closed []nix.PathInfo) ([]*layers.Layer, map[nix.StorePath][]string, error) {
+// packClosure makes the closure's layers, or finds them, learns the tools' files,
+// and has each layer sent while the next ones are made.
+func (f *Factory) packClosure(ctx context.Context, w work, e evaluated, store objects, closed []nix.PathInfo) ([]*layers.Layer, map[nix.StorePath][]string, error) {
+	old, err := w.earlier.wait(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	list := make(map[nix.StorePath]bool)
 	for _, tool := range e.set.Tools {
 		list[tool.Path] = true
@@ -93,23 +102,51 @@ func (f *Factory) packClosure(ctx context.Context, w work, old reuse.Index, e ev
 	defer task.Done()
 
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelLayers)
-	for i, objects := range groups {
-		if below[i] != nil {
-			continue
-		}
-		group.Go(func() error {
-			var err error
-			below[i], err = w.made.take(layers.KeyOf(f.encoding(), objects), objects, list, func() (*layers.Layer, error) {
-				return f.packer(w).Objects(ctx, counting{store, task}, objects, list)
-			})
-			return err
+	group.SetLimit(parallelLayers + parallelSends)
+	for _, i := range inTurn(groups, below) {
+		group.Go(func() (err error) {
+			if below[i] == nil {
+				below[i], err = f.packObjects(ctx, w, counting{store, task}, groups[i], list)
+			}
+			if err != nil {
+				return err
+			}
+			return w.send(ctx, below[i])
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
 	return below, listings(below, old, list), nil
+}
+
+// inTurn is the order in which layers are seen to: those that are there already,
+// which take no more than a question, then the largest first, so that none is left
+// to be made when all others are done.
+func inTurn(groups [][]nix.PathInfo, found []*layers.Layer) []int {
+	sizes := make([]int64, len(groups))
+	order := make([]int, len(groups))
+	for i, objects := range groups {
+		order[i] = i
+		if sizes[i] = math.MaxInt64; found[i] == nil {
+			sizes[i] = closure.Size(objects)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
+	return order
+}
+
+// packObjects makes a layer of the closure as soon as it is its turn.
+func (f *Factory) packObjects(ctx context.Context, w work, nars layers.NARs, objects []nix.PathInfo, list map[nix.StorePath]bool) (*layers.Layer, error) {
+	select {
+	case w.packing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-w.packing }()
+	return w.made.take(layers.KeyOf(f.encoding(), objects), objects, list, func() (*layers.Layer, error) {
+		return f.packer(w).Objects(ctx, nars, objects, list)
+	})
 }
 
 // listings returns the tools' files: of the layers that were made, else of those
@@ -127,8 +164,9 @@ func listings(below []*layers.Layer, old reuse.Index, tools map[nix.StorePath]bo
 	return all
 }
 
-// parallelLayers bounds how many layers are made at once. Each holds one
-// connection and one decompressor.
+// parallelLayers bounds how many layers of closures are made at once, of all
+// systems together. Each holds one connection and one decompressor; compression
+// is spread over the processors.
 const parallelLayers = 3
 
 // packRoot makes the layer with the database, the links and the root file system.

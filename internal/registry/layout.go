@@ -83,14 +83,14 @@ func (l *layoutRepository) Index(_ context.Context, tag string) (v1.ImageIndex, 
 	return all.ImageIndex(desc.Digest)
 }
 
-func (l *layoutRepository) PushImage(ctx context.Context, img v1.Image) error {
+func (l *layoutRepository) PushImage(ctx context.Context, img v1.Image, pushed ...v1.Hash) error {
 	if err := l.begin(); err != nil {
 		return err
 	}
-	return l.pushImage(ctx, img)
+	return l.pushImage(ctx, img, pushed)
 }
 
-func (l *layoutRepository) Push(ctx context.Context, index v1.ImageIndex) error {
+func (l *layoutRepository) Push(ctx context.Context, index v1.ImageIndex, pushed ...v1.Hash) error {
 	if err := l.begin(); err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (l *layoutRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 		if err != nil {
 			return err
 		}
-		if err := l.pushImage(ctx, img); err != nil {
+		if err := l.pushImage(ctx, img, pushed); err != nil {
 			return err
 		}
 	}
@@ -115,12 +115,19 @@ func (l *layoutRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 	return err
 }
 
-func (l *layoutRepository) pushImage(ctx context.Context, img v1.Image) error {
+func (l *layoutRepository) pushImage(ctx context.Context, img v1.Image, pushed []v1.Hash) error {
 	stack, err := img.Layers()
 	if err != nil {
 		return err
 	}
 	for _, layer := range stack {
+		digest, err := layer.Digest()
+		if err != nil {
+			return err
+		}
+		if slices.Contains(pushed, digest) {
+			continue
+		}
 		if _, err := l.putLayer(ctx, layer); err != nil {
 			return err
 		}

@@ -15,14 +15,15 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image) error {
-	return r.pushImages(ctx, []v1.Image{img})
+func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image, pushed ...v1.Hash) error {
+	return r.pushImages(ctx, []v1.Image{img}, pushed)
 }
 
-// pushImages asks for every blob and every manifest, and sends what is not
-// there: a registry's clean-up may have taken a blob and left the manifest.
-func (r *remoteRepository) pushImages(ctx context.Context, images []v1.Image) error {
-	blobs, err := blobsOf(images)
+// pushImages asks for every manifest, and every blob but those that were pushed
+// just now, and sends what is not there: a registry's clean-up may have taken a
+// blob and left the manifest.
+func (r *remoteRepository) pushImages(ctx context.Context, images []v1.Image, pushed []v1.Hash) error {
+	blobs, err := blobsOf(images, pushed)
 	if err != nil {
 		return err
 	}
@@ -53,10 +54,13 @@ func (r *remoteRepository) PushBlob(ctx context.Context, layer v1.Layer) (Outcom
 	return r.ensureBlob(ctx, b)
 }
 
-// blobsOf lists the blobs of images, each once.
-func blobsOf(images []v1.Image) ([]blob, error) {
+// blobsOf lists the blobs of images, each once, but for some.
+func blobsOf(images []v1.Image, but []v1.Hash) ([]blob, error) {
 	var list []blob
 	seen := map[v1.Hash]bool{}
+	for _, digest := range but {
+		seen[digest] = true
+	}
 	for _, img := range images {
 		stack, err := img.Layers()
 		if err != nil {
@@ -144,7 +148,7 @@ func late(e *AnswerError) bool {
 	return e.Code == "MANIFEST_BLOB_UNKNOWN" || e.Code == "BLOB_UNKNOWN" || e.Code == "MANIFEST_UNKNOWN"
 }
 
-func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error {
+func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex, pushed ...v1.Hash) error {
 	list, err := index.IndexManifest()
 	if err != nil {
 		return err
@@ -155,7 +159,7 @@ func (r *remoteRepository) Push(ctx context.Context, index v1.ImageIndex) error 
 			return err
 		}
 	}
-	if err := r.pushImages(ctx, images); err != nil {
+	if err := r.pushImages(ctx, images, pushed); err != nil {
 		return err
 	}
 	_, err = r.PushManifest(ctx, index)

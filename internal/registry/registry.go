@@ -68,13 +68,15 @@ type Repository interface {
 	Image(ctx context.Context, digest v1.Hash) (v1.Image, error)
 
 	// PushImage makes sure that the image of one system is there, under its
-	// digest only.
-	PushImage(ctx context.Context, img v1.Image) error
+	// digest only. Of blobs that were pushed a moment ago it takes the caller's
+	// word.
+	PushImage(ctx context.Context, img v1.Image, pushed ...v1.Hash) error
 
 	// Push makes sure that all blobs and manifests of the index are there,
 	// the index itself included, under its digest only. What is there
-	// already is not sent again.
-	Push(ctx context.Context, index v1.ImageIndex) error
+	// already is not sent again, and for blobs that were pushed a moment ago it
+	// does not even ask.
+	Push(ctx context.Context, index v1.ImageIndex, pushed ...v1.Hash) error
 
 	// HasBlob tells whether a blob is there.
 	HasBlob(ctx context.Context, digest v1.Hash, size int64) (bool, error)

@@ -1,0 +1,126 @@
+package cycle
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/progress"
+)
+
+// sender has the layers of a job sent to every target as soon as they are there,
+// while others are being made. They are blobs that nothing names: what names them,
+// manifests and tags, is sent once all of the image was checked.
+type sender struct {
+	targets []target
+	slots   []chan struct{} // of each target, for the layers on their way to it
+	now     func() time.Time
+	task    func() progress.Task // begins to show that something is sent
+
+	mu    sync.Mutex
+	begun map[v1.Hash]bool
+	there map[v1.Hash]time.Time // seen or put in every target
+	shown progress.Task         // nil before the first layer
+}
+
+// parallelSends bounds how many layers are on their way to a target at once.
+const parallelSends = 4
+
+// believed is for how long nobody asks again for a blob that was sent. A registry
+// may clean up what no manifest names, some hours after it came.
+const believed = 5 * time.Minute
+
+func (f *Factory) sender(j job) *sender {
+	s := &sender{
+		targets: j.targets, now: f.Now,
+		task:  func() progress.Task { return f.Progress.Start(j.label+" pushing", 0) },
+		begun: make(map[v1.Hash]bool), there: make(map[v1.Hash]time.Time),
+	}
+	for range j.targets {
+		s.slots = append(s.slots, make(chan struct{}, parallelSends))
+	}
+	return s
+}
+
+// sendError says that a layer cannot be sent.
+type sendError struct {
+	to  string
+	err error
+}
+
+func (e *sendError) Error() string { return fmt.Sprintf("publish: %s: %v", e.to, e.err) }
+func (e *sendError) Unwrap() error { return e.err }
+
+// send returns when all targets have the layer, or when somebody else sends it.
+func (s *sender) send(ctx context.Context, layer *layers.Layer) error {
+	digest, err := layer.Digest()
+	if err != nil || !s.begin(digest) {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range s.targets {
+		group.Go(func() error { return s.sendTo(ctx, i, layer) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.there[digest] = s.now()
+	return nil
+}
+
+// begin tells whether nobody sends the layer so far.
+func (s *sender) begin(digest v1.Hash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shown == nil {
+		s.shown = s.task()
+	}
+	mine := !s.begun[digest]
+	s.begun[digest] = true
+	return mine
+}
+
+func (s *sender) sendTo(ctx context.Context, i int, layer *layers.Layer) error {
+	select {
+	case s.slots[i] <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.slots[i] }()
+	if _, err := s.targets[i].repo.PushBlob(ctx, layer.Blob()); err != nil {
+		return &sendError{s.targets[i].ref, err}
+	}
+	return nil
+}
+
+// recent are the layers that were sent so short a time ago that they are there.
+func (s *sender) recent() []v1.Hash {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []v1.Hash
+	for digest, at := range s.there {
+		if s.now().Sub(at) < believed {
+			list = append(list, digest)
+		}
+	}
+	return list
+}
+
+// end says that no more layers come.
+func (s *sender) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shown != nil {
+		s.shown.Done()
+	}
+}
