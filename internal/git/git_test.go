@@ -71,3 +71,19 @@ func FuzzParseRev(f *testing.F) {
 		}
 	})
 }
+
+// The ids are those that git hash-object and git mktree give.
+func TestObjectIDs(t *testing.T) {
+	empty := BlobID("")
+	if got := TreeIDOf(empty).String(); got != "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391" {
+		t.Errorf("an empty file is %s", got)
+	}
+	if got := TreeIDOf(TreeObjectID(nil)).String(); got != "4b825dc642cb6eb9a060e54bf8d69288fbee4904" {
+		t.Errorf("an empty tree is %s", got)
+	}
+	below := TreeObjectID([]Entry{{"x", File, empty}})
+	entries := []Entry{{"a", Folder, below}, {"b", Link, BlobID("a")}, {"a.b", Executable, empty}, {"a0", File, empty}}
+	if got := TreeIDOf(TreeObjectID(entries)).String(); got != "2f30e3fc5e93de83f25be29945637f5693b20592" {
+		t.Errorf("the tree is %s", got)
+	}
+}

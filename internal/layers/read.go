@@ -2,11 +2,14 @@ package layers
 
 import (
 	"archive/tar"
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // Read calls visit for every entry of a layer's archive, then reads on to the
@@ -26,26 +29,55 @@ func Read(layer v1.Layer, visit func(*tar.Header, io.Reader) error) error {
 		return err
 	}
 	defer blob.Close()
-	sum := sha256.New()
-	whole := io.TeeReader(blob, sum)
+	got, err := Scan(blob, media, math.MaxInt64, visit)
+	if err == nil && got.Digest != want {
+		err = fmt.Errorf("layer %s: its bytes have the digest %s", want, got.Digest)
+	}
+	return err
+}
+
+// TooLargeError says that a layer unpacks to more than it may.
+type TooLargeError struct{ Most int64 }
+
+func (e *TooLargeError) Error() string { return fmt.Sprintf("unpacks to more than %d bytes", e.Most) }
+
+// Scan calls visit for every entry of a layer's archive, and reads on to the end of
+// the layer also behind an error of the archive or of visit. The identity is that of
+// all its bytes; it is zero when they could not be read to their end, or when the
+// layer unpacks to more than most bytes.
+func Scan(blob io.Reader, media types.MediaType, most int64, visit func(*tar.Header, io.Reader) error) (Identity, error) {
+	digest, diffID := sha256.New(), sha256.New()
+	packed := &sink{w: digest}
+	whole := io.TeeReader(blob, packed)
 	plain, err := Decompress(media, whole)
 	if err != nil {
-		return err
+		return Identity{}, err
 	}
 	defer plain.Close()
-	if err := visitAll(tar.NewReader(plain), visit); err != nil {
-		return err
-	}
+	inner := io.TeeReader(&bounded{r: plain, left: most, err: &TooLargeError{most}}, diffID)
+	wrong := visitAll(tar.NewReader(inner), visit)
 	// An archive may end before its layer does.
-	for _, rest := range []io.Reader{plain, whole} {
+	for _, rest := range []io.Reader{inner, whole} {
 		if _, err := io.Copy(io.Discard, rest); err != nil {
-			return err
+			return Identity{}, cmp.Or(wrong, err)
 		}
 	}
-	if got := toV1(sum); got != want {
-		return fmt.Errorf("layer %s: its bytes have the digest %s", want, got)
+	return Identity{Digest: toV1(digest), DiffID: toV1(diffID), Size: packed.n, Media: media}, wrong
+}
+
+// bounded reads at most left bytes of r and then returns err unless r ends there.
+type bounded struct {
+	r    io.Reader
+	left int64
+	err  error
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, b.err
 	}
-	return nil
+	return n, err
 }
 
 func visitAll(archive *tar.Reader, visit func(*tar.Header, io.Reader) error) error {

@@ -1,27 +1,121 @@
 package nixdb
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/nixpkgs-factory/factory/internal/nix"
+)
+
+// Bounds of what is read of a database that somebody else may have made. A NixOS
+// desktop has some 5,000 paths.
+const (
+	maxPaths      = 100_000
+	maxReferences = 2_000_000
+	maxValue      = 1 << 20 // bytes of a value, and of a row
 )
 
 // Read returns what a database says, sorted by path; it leaves the file as it is.
 // A row that Nix could not use is an error, and so is a reference to an object that is not there.
-func Read(file string) ([]nix.PathInfo, error) {
+//
+// The file may be anybody's: the tables that are read have to be those that Write
+// makes, so that reading them computes nothing, and what is read is bounded.
+func Read(file string) ([]nix.PathInfo, error) { return read(file, tablesRead) }
+
+// ReadMade is Read for a database as Write makes it, that no Nix has opened: anything
+// else in it is an error. A trigger, for one, would be a program that Nix runs.
+func ReadMade(file string) ([]nix.PathInfo, error) { return read(file, tablesMade) }
+
+func read(file string, check func([]string) error) ([]nix.PathInfo, error) {
 	db, err := open(file, "ro")
 	if err != nil {
 		return nil, err
 	}
-	infos, err := readAll(db)
+	infos, err := readChecked(db, check)
 	if err := errors.Join(err, db.Close()); err != nil {
 		return nil, fmt.Errorf("database %q: %w", file, err)
 	}
 	return infos, nil
+}
+
+func readChecked(db *sql.DB, check func([]string) error) ([]nix.PathInfo, error) {
+	if err := guard(db); err != nil {
+		return nil, err
+	}
+	schema, err := schemaOf(db)
+	if err == nil {
+		err = check(schema)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readAll(db)
+}
+
+// guard bounds what the one connection of a database takes into memory.
+func guard(db *sql.DB) error {
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	if _, err := sqlite.Limit(conn, sqlite3.SQLITE_LIMIT_LENGTH, maxValue); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	_, err = conn.ExecContext(context.Background(), "PRAGMA trusted_schema = OFF")
+	return errors.Join(err, conn.Close())
+}
+
+// maxSchema bounds the tables, indexes, views and triggers of a database. Nix has some 15.
+const maxSchema = 100
+
+// schemaOf returns the texts of all that a database was made of but what SQLite
+// makes by itself.
+func schemaOf(db *sql.DB) ([]string, error) {
+	rows, err := db.Query(`SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'sqlite_sequence' ORDER BY rowid`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var texts []string
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		if texts = append(texts, text); len(texts) > maxSchema {
+			return nil, fmt.Errorf("more than %d tables", maxSchema)
+		}
+	}
+	return texts, rows.Err()
+}
+
+// tablesRead refuses a database whose first tables are not ValidPaths and Refs as
+// Write makes them: a view or a generated column in their place would be a program.
+// Each name is there once, or SQLite does not open the file.
+func tablesRead(schema []string) error {
+	if len(schema) < 2 || schema[0] != tables[0] || schema[1] != tables[1] {
+		return errors.New("ValidPaths and Refs are not the tables that the factory makes")
+	}
+	return nil
+}
+
+func tablesMade(schema []string) error {
+	for i, text := range schema {
+		if i >= len(tables) || text != tables[i] {
+			return fmt.Errorf("nothing that the factory makes: %.60q", text)
+		}
+	}
+	if len(schema) < len(tables) {
+		return fmt.Errorf("%d tables, indexes and triggers, want %d", len(schema), len(tables))
+	}
+	return nil
 }
 
 func readAll(db *sql.DB) ([]nix.PathInfo, error) {
@@ -55,6 +149,9 @@ func readPaths(db *sql.DB, places map[int64]int) ([]nix.PathInfo, error) {
 		info, err := r.info()
 		if err != nil {
 			return nil, fmt.Errorf("ValidPaths: id %d: %w", r.id, err)
+		}
+		if len(infos) == maxPaths {
+			return nil, fmt.Errorf("ValidPaths: more than %d rows", maxPaths)
 		}
 		places[r.id] = len(infos)
 		infos = append(infos, info)
@@ -107,8 +204,11 @@ func readReferences(db *sql.DB, infos []nix.PathInfo, places map[int64]int) erro
 		return err
 	}
 	defer rows.Close()
-	for rows.Next() {
+	for n := 0; rows.Next(); n++ {
 		var referrer, reference int64
+		if n == maxReferences {
+			return fmt.Errorf("Refs: more than %d rows", maxReferences)
+		}
 		if err := rows.Scan(&referrer, &reference); err != nil {
 			return err
 		}

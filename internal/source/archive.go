@@ -3,16 +3,14 @@ package source
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha1"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
 )
 
@@ -25,7 +23,6 @@ type builder struct {
 	limits  Limits
 	early   Early
 	spool   *spool
-	blob    hash.Hash
 	top     *node // the folder that the archive would be unpacked into
 	links   []pendingLink
 	entries int   // members and implied directories
@@ -34,7 +31,7 @@ type builder struct {
 }
 
 func newBuilder(s *spool, limits Limits, early Early) *builder {
-	return &builder{limits: limits, early: early, spool: s, blob: sha1.New(), top: &node{kind: nar.Directory}}
+	return &builder{limits: limits, early: early, spool: s, top: &node{kind: nar.Directory}}
 }
 
 // readMembers reads all members, and the stream to its end.
@@ -181,14 +178,13 @@ func (b *builder) readFile(hdr *tar.Header, content io.Reader) (*file, error) {
 	if hdr.Size > b.limits.Unpacked-b.spool.size {
 		return nil, fmt.Errorf("size %d exceeds the limit of %d bytes for all files", hdr.Size, b.limits.Unpacked)
 	}
-	b.blob.Reset()
-	b.blob.Write(objectHeader("blob", hdr.Size))
-	offset, err := b.spool.add(content, hdr.Size, b.blob)
+	blob := git.NewBlob(hdr.Size)
+	offset, err := b.spool.add(content, hdr.Size, blob)
 	if err != nil {
 		return nil, err
 	}
 	f := &file{offset: offset, size: hdr.Size, executable: hdr.Mode&0o100 != 0}
-	b.blob.Sum(f.blob[:0])
+	blob.Sum(f.blob[:0])
 	return f, nil
 }
 
@@ -217,9 +213,4 @@ func (b *builder) charge(entries, names int) error {
 		return fmt.Errorf("names and link targets in the archive are longer than %d bytes together", maxNames)
 	}
 	return nil
-}
-
-// objectHeader is what git hashes before the bytes of an object.
-func objectHeader(kind string, size int64) []byte {
-	return append(strconv.AppendInt([]byte(kind+" "), size, 10), 0)
 }

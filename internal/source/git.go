@@ -1,10 +1,6 @@
 package source
 
 import (
-	"crypto/sha1"
-	"slices"
-	"strings"
-
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
 )
@@ -14,61 +10,31 @@ func treeID(root *node) git.TreeID {
 	if root.kind != nar.Directory {
 		return git.TreeID{}
 	}
-	sum, _ := gitTree(root)
-	return git.TreeIDOf(sum)
+	return git.TreeIDOf(git.TreeObjectID(gitEntries(root)))
 }
 
-// gitTree computes the id of a directory from those of its entries.
-// Git has no empty directories: the second result is false for a directory without any file below it.
-func gitTree(dir *node) ([sha1.Size]byte, bool) {
-	entries := slices.Clone(dir.children)
-	slices.SortFunc(entries, compareGit)
-	var object []byte
-	for _, n := range entries {
-		mode, id := "100644 ", [sha1.Size]byte{}
+// gitEntries are the entries of a directory as git has them: none for directories
+// without any file below them, of which it knows nothing.
+func gitEntries(dir *node) []git.Entry {
+	entries := make([]git.Entry, 0, len(dir.children))
+	for _, n := range dir.children {
+		e := git.Entry{Name: n.name, Mode: git.File}
 		switch n.kind {
 		case nar.Directory:
-			var ok bool
-			if id, ok = gitTree(n); !ok {
+			below := gitEntries(n)
+			if len(below) == 0 {
 				continue
 			}
-			mode = "40000 "
+			e.Mode, e.ID = git.Folder, git.TreeObjectID(below)
 		case nar.Symlink:
-			mode, id = "120000 ", objectID("blob", []byte(n.target))
+			e.Mode, e.ID = git.Link, git.BlobID(n.target)
 		case nar.Regular:
-			id = n.file.blob
+			e.ID = n.file.blob
 			if n.file.executable {
-				mode = "100755 "
+				e.Mode = git.Executable
 			}
 		}
-		object = append(object, mode...)
-		object = append(object, n.name...)
-		object = append(object, 0)
-		object = append(object, id[:]...)
+		entries = append(entries, e)
 	}
-	return objectID("tree", object), len(object) > 0
-}
-
-func objectID(kind string, data []byte) [sha1.Size]byte {
-	return sha1.Sum(append(objectHeader(kind, int64(len(data))), data...))
-}
-
-// compareGit orders entries of one directory as git does: by name, as if names of directories ended in "/".
-func compareGit(a, b *node) int {
-	common := min(len(a.name), len(b.name))
-	if c := strings.Compare(a.name[:common], b.name[:common]); c != 0 {
-		return c
-	}
-	return int(a.gitByte(common)) - int(b.gitByte(common))
-}
-
-// gitByte is the byte at position i of a name as git sorts it, 0 at its end.
-func (n *node) gitByte(i int) byte {
-	switch {
-	case i < len(n.name):
-		return n.name[i]
-	case n.kind == nar.Directory:
-		return '/'
-	}
-	return 0
+	return entries
 }

@@ -1,11 +1,11 @@
 package source
 
 import (
-	"crypto/sha1"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
 )
 
@@ -36,7 +36,7 @@ const manyChildren = 8
 // file is the contents of a regular file and the one bit of its mode that counts.
 type file struct {
 	offset, size int64 // in the spool
-	blob         [sha1.Size]byte
+	blob         git.ObjectID
 	executable   bool
 }
 

@@ -1,0 +1,274 @@
+package verify
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
+)
+
+// gcroots is where an image keeps what its garbage collector must not take.
+const gcroots = "/nix/var/nix/gcroots/"
+
+// hold holds what was read of an image against each other.
+func (p *part) hold(v *verification) {
+	p.holdLabels(v)
+	p.holdLayers()
+	if p.root == nil {
+		p.holdNothing()
+		return
+	}
+	p.gather()
+	p.holdFiles()
+	p.holdDatabase()
+	p.holdContents()
+	p.holdClosure()
+	p.holdRoots()
+	p.holdLinks()
+	p.holdSignatures(v.Keys)
+	p.holdSource(v)
+	p.holdRoot()
+}
+
+// holdNothing says what is not checked of an image that does not say what is in it.
+func (p *part) holdNothing() {
+	c := p.check("database")
+	if p.unread != nil {
+		c.add("%v", p.unread)
+	}
+	for _, name := range []string{"files", "contents", "closure", "gcroots", "links", "signatures", "source"} {
+		p.check(name).not("the topmost layer does not say what is in the image")
+	}
+	if c.Result != Failed {
+		c.not("the topmost layer cannot be read")
+	}
+}
+
+// holdLayers holds the bytes of layers against what is said of them.
+func (p *part) holdLayers() {
+	c := p.check("layers")
+	if len(p.stack) == 0 {
+		c.not("the manifest cannot be believed")
+		return
+	}
+	var packed int64
+	for i, s := range append(slices.Clone(p.below), p.top) {
+		place := i
+		if s == p.top {
+			place = len(p.stack) - 1
+		}
+		one := *s
+		one.layer = p.stack[place] // another image may say another diffID
+		one.identity(c, place)
+		packed += s.got.Size
+	}
+	c.say("digests and diffIDs of %d layers, %s", len(p.below)+1, humanize.IBytes(uint64(packed)))
+	if p.root != nil {
+		c.addAll(p.root.Spread(p.stack[:len(p.stack)-1]))
+	}
+}
+
+// gather collects the store objects of the layers, and holds the layers' own lists of
+// them against what they have.
+func (p *part) gather() {
+	for _, s := range p.below {
+		for _, o := range s.objects {
+			p.found[o.path] = o
+		}
+	}
+}
+
+// holdFiles reports entries that the factory does not write.
+func (p *part) holdFiles() {
+	c := p.check("files")
+	entries := p.top.entries
+	c.join("root file system: ", &p.top.files)
+	for i, s := range p.below {
+		entries += s.entries
+		c.join("", &s.files)
+		var names []string
+		for _, o := range s.objects {
+			names = append(names, o.path.Base())
+		}
+		if want := p.stack[i].Paths; s.err == nil && !slices.Equal(names, want) {
+			c.add("layer %d has %s, its list says %s", i, brief(names), brief(want))
+		}
+	}
+	c.addAll(p.root.Lacking(p.opened.Config.Config))
+	c.say("names, modes, owners and times of %s entries; nothing hides what another layer has", humanize.Comma(int64(entries)))
+}
+
+// brief shows a few names.
+func brief(names []string) string {
+	const most = 3
+	if len(names) > most {
+		return strings.Join(names[:most], " ") + " …"
+	}
+	return strings.Join(names, " ")
+}
+
+// holdDatabase holds the store objects that the image knows against those it has.
+func (p *part) holdDatabase() {
+	c := p.check("database")
+	what := "the Nix database"
+	if !p.root.Database {
+		what = "the image's list, for it has no Nix database"
+	}
+	c.say("%d store objects of %s", len(p.root.Objects), what)
+	counts := make(map[nix.StorePath]int)
+	for _, s := range p.below {
+		for _, o := range s.objects {
+			counts[o.path]++
+		}
+	}
+	for _, info := range p.sorted() {
+		if n := counts[info.Path]; n != 1 {
+			c.add("%s has its files in %d layers, want 1", info.Path.Base(), n)
+		}
+		delete(counts, info.Path)
+	}
+	for _, path := range slices.SortedFunc(maps.Keys(counts), nix.StorePath.Compare) {
+		c.add("%s is in a layer, and %s does not know it", path.Base(), what)
+	}
+}
+
+// sorted are the store objects that the image knows, in the order of their paths.
+func (p *part) sorted() []nix.PathInfo {
+	return slices.SortedFunc(maps.Values(p.root.Objects), func(a, b nix.PathInfo) int { return a.Path.Compare(b.Path) })
+}
+
+// holdContents holds the files of store objects against the NAR hashes.
+func (p *part) holdContents() {
+	c := p.check("contents")
+	var size int64
+	n := 0
+	for _, info := range p.sorted() {
+		o, ok := p.found[info.Path]
+		switch {
+		case !ok: // said by the database
+			continue
+		case o.err != nil:
+			c.add("%s: %v", info.Path.Base(), o.err)
+		case o.narHash != info.NarHash || o.narSize != info.NarSize:
+			c.add("%s: its files have the NAR hash %s and %d bytes, want %s and %d", info.Path.Base(), o.narHash.SRI(), o.narSize, info.NarHash.SRI(), info.NarSize)
+		}
+		n++
+		size += o.narSize
+	}
+	c.say("NAR hashes of %d store objects, %s", n, humanize.IBytes(uint64(size)))
+}
+
+// holdClosure finds references that lead out of the image.
+func (p *part) holdClosure() {
+	c := p.check("closure")
+	references := 0
+	for _, info := range p.sorted() {
+		references += len(info.References)
+	}
+	c.say("%d references between store objects", references)
+	c.addAll(p.root.Unresolved())
+}
+
+// holdRoots holds what the garbage collector must not take against the store objects:
+// all of them have to be kept.
+func (p *part) holdRoots() {
+	c := p.check("gcroots")
+	if !p.root.Database {
+		c.not("an image without a Nix database has no garbage collector")
+		return
+	}
+	kept := make(map[string]bool)
+	n := 0
+	for _, name := range slices.Sorted(maps.Keys(p.root.Links)) {
+		if !strings.HasPrefix(name, gcroots) {
+			continue
+		}
+		n++
+		target := p.root.Links[name]
+		base, below, ok := intoStore(target)
+		if _, known := p.root.Objects[base]; !ok || below != "" || !known {
+			c.add("%s leads to %q, which is no store object of the image", name, target)
+			continue
+		}
+		p.keep(kept, base)
+	}
+	for _, info := range p.sorted() {
+		if !kept[info.Path.Base()] {
+			c.add("no root keeps %s", info.Path.Base())
+		}
+	}
+	c.say("%d roots of the garbage collector keep all store objects", n)
+}
+
+// keep adds a store object to those that are kept, and all that it needs.
+func (p *part) keep(kept map[string]bool, base string) {
+	todo := []string{base}
+	for len(todo) > 0 {
+		base := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if kept[base] {
+			continue
+		}
+		kept[base] = true
+		for _, ref := range p.root.Objects[base].References {
+			todo = append(todo, ref.Base())
+		}
+	}
+}
+
+// holdLinks finds links of the root file system, and programs, that lead to nothing.
+func (p *part) holdLinks() {
+	c := p.check("links")
+	c.addAll(p.root.Leading(p.opened.Config.Config))
+	n := 0
+	for _, name := range slices.Sorted(maps.Keys(p.root.Links)) {
+		base, below, ok := intoStore(p.root.Links[name])
+		if !ok {
+			continue
+		}
+		n++
+		if _, known := p.root.Objects[base]; known && below != "" && !p.leads(base, below) {
+			c.add("%s leads to %s, which is not there", name, p.root.Links[name])
+		}
+	}
+	c.say("%d links into the store, and what a container is started with", n)
+}
+
+// leads tells whether a link that leads into a store object finds something there, or
+// another link on the way.
+func (p *part) leads(base, below string) bool {
+	for {
+		for _, s := range p.below {
+			if s.found[base+"/"+below] {
+				return true
+			}
+		}
+		cut := strings.LastIndexByte(below, '/')
+		if cut < 0 {
+			return false
+		}
+		below = below[:cut]
+	}
+}
+
+// holdSignatures holds what is known of each store object against the trusted keys.
+func (p *part) holdSignatures(keys []nix.PublicKey) {
+	c := p.check("signatures")
+	if !p.root.Database {
+		c.not("an image without a Nix database has no signatures: that its files are what their names say is not known")
+		return
+	}
+	var names []string
+	for _, key := range keys {
+		names = append(names, key.Name())
+	}
+	for _, info := range p.sorted() {
+		if err := info.Trusted(keys); err != nil {
+			c.add("%s: %v", info.Path.Base(), err)
+		}
+	}
+	c.say("signatures and content addresses of %d store objects; trusted: %s", len(p.root.Objects), strings.Join(names, " "))
+}

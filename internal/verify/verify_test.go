@@ -1,0 +1,277 @@
+package verify
+
+import (
+	"archive/tar"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+
+	"github.com/nixpkgs-factory/factory/internal/git/gittest"
+	"github.com/nixpkgs-factory/factory/internal/heads"
+	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nar"
+	"github.com/nixpkgs-factory/factory/internal/toolset"
+)
+
+func results(r Report, of Result) []string {
+	names := []string{}
+	for _, c := range r.Checks {
+		if c.Result == of {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+func TestNothingWrong(t *testing.T) {
+	all := []string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "gcroots", "links", "signatures", "source", "commit"}
+	for _, tt := range []struct {
+		name     string
+		change   func(*sample, *Options)
+		passed   []string
+		not      []string
+		onePart  bool
+		noCommit bool
+	}{
+		{"with nixpkgs", func(*sample, *Options) {}, all, []string{"root"}, false, false},
+		{"GitHub not asked", func(_ *sample, o *Options) { o.Commits = nil }, all[:12], []string{"root", "commit"}, false, false},
+		{"of one platform", func(*sample, *Options) {}, all[1:], []string{"index", "root"}, true, false},
+		{"without nixpkgs and database", func(s *sample, _ *Options) { s.plain = true },
+			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links"}, []string{"gcroots", "signatures", "root"}, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := good(t)
+			o := s.options(t)
+			tt.change(s, &o)
+			target := Target{Index: s.index(t)}
+			if tt.onePart {
+				target = Target{Image: s.image(t)}
+			}
+			r, err := Image(t.Context(), target, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.Verified() || !slices.Equal(results(r, Passed), tt.passed) || !slices.Equal(results(r, Not), tt.not) {
+				t.Errorf("passed %v, want %v; not checked %v, want %v\n%s", results(r, Passed), tt.passed, results(r, Not), tt.not, text(t, r))
+			}
+			if r.Bytes == 0 || r.Seconds <= 0 || r.Digest == (v1.Hash{}) {
+				t.Errorf("Image() = %+v", r)
+			}
+		})
+	}
+}
+
+// The layers of a sample.
+const (
+	ofLib = iota
+	ofTool
+	ofSource
+	ofRoot
+)
+
+// relabel sets labels and annotations of an image.
+func relabel(labels map[string]string) func(v1.Image) v1.Image {
+	return func(img v1.Image) v1.Image {
+		return mutate.Annotations(reconfigure(func(c *v1.ConfigFile) {
+			for name, value := range labels {
+				c.Config.Labels[name] = value
+			}
+		})(img), labels).(v1.Image)
+	}
+}
+
+// reconfigure changes the configuration of an image.
+func reconfigure(edit func(*v1.ConfigFile)) func(v1.Image) v1.Image {
+	return func(img v1.Image) v1.Image {
+		conf, err := img.ConfigFile()
+		if err != nil {
+			panic(err)
+		}
+		conf = conf.DeepCopy()
+		edit(conf)
+		changed, err := mutate.ConfigFile(img, conf)
+		if err != nil {
+			panic(err)
+		}
+		return changed
+	}
+}
+
+// swapped has the bytes of one layer in the place of another's.
+type swapped struct {
+	v1.Image
+	place int
+	by    func(v1.Layer) v1.Layer
+}
+
+func (s swapped) Layers() ([]v1.Layer, error) {
+	list, err := s.Image.Layers()
+	if err == nil {
+		list[s.place] = s.by(list[s.place])
+	}
+	return list, err
+}
+
+// Whatever is wrong with an image, the check that it is the business of says it.
+func TestDamage(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		damage func(*sample, *Options)
+		failed []string
+		want   string
+	}{
+		{"a byte of a file", func(s *sample, _ *Options) {
+			s.edit[ofLib] = change("libc.so.6", func(e *entry) { e.text = "Library" })
+		}, []string{"contents"}, "-glibc-2.40: its files have the NAR hash"},
+		{"a file is longer", func(s *sample, _ *Options) {
+			s.edit[ofLib] = change("libc.so.6", func(e *entry) { e.text = strings.Repeat("x", 9000) })
+		}, []string{"contents"}, "larger than"},
+		{"an executable bit", func(s *sample, _ *Options) { s.edit[ofLib] = change("notes", func(e *entry) { e.Mode = 0o555 }) }, []string{"contents"}, "-glibc-2.40: its files have the NAR hash"},
+		{"a mode that no store has", func(s *sample, _ *Options) { s.edit[ofTool] = change("bin/nix", func(e *entry) { e.Mode = 0o4555 }) }, []string{"contents"}, "mode 4555"},
+		{"another owner", func(s *sample, _ *Options) { s.edit[ofTool] = change("bin/nix", func(e *entry) { e.Uid = 1000 }) }, []string{"files"}, "belongs to 1000:0"},
+		{"another time", func(s *sample, _ *Options) {
+			s.edit[ofRoot] = change("etc/passwd", func(e *entry) { e.ModTime = time.Unix(2, 0) })
+		}, []string{"files"}, "etc/passwd"},
+		{"a capability", func(s *sample, _ *Options) {
+			s.edit[ofTool] = change("bin/nix", func(e *entry) {
+				e.Format, e.PAXRecords = tar.FormatPAX, map[string]string{"SCHILY.xattr.security.capability": "x"}
+			})
+		}, []string{"layers", "contents", "links"}, "security.capability"},
+		{"another link", func(s *sample, _ *Options) { s.edit[ofLib] = change("lib64", func(e *entry) { e.Linkname = "bin" }) }, []string{"contents"}, "-glibc-2.40: its files have the NAR hash"},
+		{"a file more", func(s *sample, _ *Options) {
+			s.edit[ofLib] = func(es []entry) []entry {
+				return with(strings.TrimSuffix(es[2].Name, "/")+"/z", tar.TypeReg, nil)(es)
+			}
+		}, []string{"contents"}, "-glibc-2.40: its files have the NAR hash"},
+		{"a file less", func(s *sample, _ *Options) { s.edit[ofLib] = without("/notes") }, []string{"contents"}, "-glibc-2.40: its files have the NAR hash"},
+		{"files in another order", func(s *sample, _ *Options) {
+			s.edit[ofLib] = func(es []entry) []entry { es[3], es[6] = es[6], es[3]; return es }
+		}, []string{"contents"}, "not in order"},
+		{"a store object less", func(s *sample, _ *Options) { s.edit[ofLib] = without("glibc") }, []string{"files", "database", "links"}, "has its files in 0 layers"},
+		{"a store object more", func(s *sample, _ *Options) {
+			s.edit[ofLib] = with("nix/store/"+strings.Repeat("a", 32)+"-more", tar.TypeReg, nil)
+		}, []string{"files"}, "-more\" is in a layer, and no image knows it"},
+		{"a store object twice", func(s *sample, _ *Options) { s.closure = append(s.closure, s.closure[0]) }, []string{"layers", "database"}, "in 2 layers"},
+		{"something beside the store", func(s *sample, _ *Options) { s.edit[ofLib] = with("etc/ld.so.preload", tar.TypeReg, nil) }, []string{"files"}, "not in the store"},
+		{"a deletion", func(s *sample, _ *Options) { s.edit[ofRoot] = with("nix/.wh.store", tar.TypeReg, nil) }, []string{"layers", "commit"}, "deletes files of the layers below"},
+		{"a store object in the root file system", func(s *sample, _ *Options) { s.edit[ofRoot] = with("nix/store/x", tar.TypeReg, nil) }, []string{"layers", "commit"}, "in the layer with the root file system"},
+		{"a way out", func(s *sample, _ *Options) { s.edit[ofRoot] = with("../etc/x", tar.TypeReg, nil) }, []string{"layers", "commit"}, "not a plain name"},
+		{"an absolute name", func(s *sample, _ *Options) { s.edit[ofLib] = with("/etc/x", tar.TypeReg, nil) }, []string{"layers"}, "not a plain name"},
+		{"an entry twice", func(s *sample, _ *Options) { s.edit[ofRoot] = with("etc/passwd", tar.TypeReg, nil) }, []string{"layers", "commit"}, "is there twice"},
+		{"a file below a link", func(s *sample, _ *Options) { s.edit[ofRoot] = with("bin/sh/x", tar.TypeReg, nil) }, []string{"layers", "commit"}, "the folder above it is not there"},
+		{"a device", func(s *sample, _ *Options) { s.edit[ofRoot] = with("dev/x", tar.TypeChar, nil) }, []string{"layers", "commit"}, "neither a file nor a folder nor a link"},
+		{"a hard link out", func(s *sample, _ *Options) {
+			s.edit[ofSource] = change("-source/default.nix", func(e *entry) { e.Linkname = "etc/passwd" })
+		}, []string{"contents", "source", "commit"}, "a hard link to"},
+		{"a hard link to another file", func(s *sample, _ *Options) {
+			s.edit[ofSource] = change("-source/default.nix", func(e *entry) { e.Linkname = strings.Replace(e.Linkname, "default.nix", "lib.nix", 1) })
+		}, []string{"contents", "source", "commit"}, "a hard link to"},
+		{"a hard link less", func(s *sample, _ *Options) { s.edit[ofSource] = without("-source/default.nix") }, []string{"contents", "source", "commit"}, "not the same files"},
+		{"a byte of nixpkgs", func(s *sample, _ *Options) {
+			s.edit[ofSource] = change("src/default.nix", func(e *entry) { e.text = "26.06" })
+		}, []string{"contents", "source", "commit"}, "the commit has"},
+		{"a NAR hash in the database", func(s *sample, _ *Options) { s.database[0].NarHash[0] ^= 1 }, []string{"layers", "contents", "signatures"}, "signature does not match"},
+		{"a size in the database", func(s *sample, _ *Options) { s.database[0].NarSize++ }, []string{"layers", "contents", "signatures"}, "its files have"},
+		{"a reference in the database", func(s *sample, _ *Options) { s.database[0].References = []nix.StorePath{s.database[1].Path} }, []string{"signatures"}, "-glibc-2.40: no trusted signature"},
+		{"a row more", func(s *sample, _ *Options) {
+			more := s.object(t, "more", func(w *nar.Writer) { s.putFile(t, w, "", "x", false) })
+			s.database, s.roots = append(s.database, more), append(s.roots, more.Path)
+		}, []string{"layers", "database"}, "-more has its files in 0 layers"},
+		{"not signed", func(s *sample, _ *Options) { s.database[1].Sigs = nil }, []string{"signatures"}, "-nix-2.31: not signed"},
+		{"another key", func(_ *sample, o *Options) { o.Keys = nil }, []string{"signatures"}, "no key at all"},
+		{"a bad content address", func(s *sample, _ *Options) { s.database[2].CA = s.database[2].CA[:len(s.database[2].CA)-1] + "1" }, []string{"signatures"}, "belongs to"},
+		{"a root less", func(s *sample, _ *Options) { s.roots = s.roots[1:] }, []string{"gcroots"}, "no root keeps"},
+		{"a root that leads nowhere", func(s *sample, _ *Options) {
+			s.roots = append(s.roots, s.object(t, "gone", func(w *nar.Writer) { s.putFile(t, w, "", "x", false) }).Path)
+		}, []string{"gcroots", "links"}, "which is no store object of the image"},
+		{"a link that leads nowhere", func(s *sample, _ *Options) { s.set.Links["/bin/sh"] += "-not" }, []string{"links"}, "which is not there"},
+		{"no database", func(s *sample, _ *Options) { s.edit[ofRoot] = without("db.sqlite") }, []string{"database", "commit"}, "no Nix database"},
+		{"not a database", func(s *sample, _ *Options) {
+			s.edit[ofRoot] = change("db.sqlite", func(e *entry) { e.text = "no database" })
+		}, []string{"database", "commit"}, "file is not a database"},
+		{"a database cut off", func(s *sample, _ *Options) {
+			s.edit[ofRoot] = change("db.sqlite", func(e *entry) { e.text = e.text[:8192] })
+		}, []string{"database", "commit"}, "malformed"},
+		{"a command that is not there", func(s *sample, _ *Options) { s.set.Cmd = []string{"/bin/bash"} }, []string{"files"}, "/bin/bash is missing"},
+		{"the list of a layer", func(s *sample, _ *Options) {
+			s.relist = func(stack []*layers.Layer) []*layers.Layer {
+				stack[0].Paths, stack[1].Paths = stack[1].Paths, stack[0].Paths
+				return stack
+			}
+		}, []string{"layers", "files"}, "its list says"},
+		{"the key of a layer", func(s *sample, _ *Options) {
+			s.relist = func(stack []*layers.Layer) []*layers.Layer { stack[0].Key = stack[1].Key; return stack }
+		}, []string{"layers"}, "its key"},
+		{"layers that have changed places", func(s *sample, _ *Options) {
+			s.relist = func(stack []*layers.Layer) []*layers.Layer { stack[2], stack[3] = stack[3], stack[2]; return stack }
+		}, []string{"layers", "commit"}, "in the store, in the layer with the root"},
+		{"a diffID", func(s *sample, _ *Options) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.RootFS.DiffIDs[0] = c.RootFS.DiffIDs[1] })
+		}, []string{"layers"}, "the configuration says"},
+		{"a diffID less", func(s *sample, _ *Options) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.RootFS.DiffIDs = c.RootFS.DiffIDs[1:] })
+		}, []string{"manifest", "commit"}, "3 diffIDs"},
+		{"the bytes of a layer", func(s *sample, _ *Options) {
+			s.after = func(img v1.Image) v1.Image {
+				return swapped{img, ofTool, func(l v1.Layer) v1.Layer {
+					other, err := random.Layer(100, "application/vnd.oci.image.layer.v1.tar+gzip")
+					if err != nil {
+						panic(err)
+					}
+					return other
+				}}
+			}
+		}, []string{"layers", "database", "links"}, "more bytes than the manifest says"},
+		{"another platform", func(s *sample, _ *Options) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.Architecture = "arm64" })
+		}, []string{"manifest", "labels"}, "the index says platform linux/amd64"},
+		{"a label", func(s *sample, _ *Options) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.Config.Labels[image.ChannelLabel] = "x" })
+		}, []string{"labels"}, "io.github.nixpkgs-factory.channel is \"x\""},
+		{"all labels of a channel", func(s *sample, _ *Options) { s.after = relabel(map[string]string{image.ChannelLabel: "x"}) }, []string{"labels"}, "image.json in the image says"},
+		{"another date", func(s *sample, _ *Options) { s.facts.Nixpkgs.Date = time.Unix(2e9, 0) }, []string{"commit"}, "the commit is of"},
+		{"another hash of nixpkgs", func(s *sample, _ *Options) { s.facts.Nixpkgs.NarHash[0] ^= 1 }, []string{"source"}, "is not among the sources"},
+		{"another version of nixpkgs", func(s *sample, _ *Options) { s.facts.Nixpkgs.Version = "24.05" }, []string{"source"}, "says the version"},
+		{"tools that are not in the image", func(s *sample, _ *Options) {
+			s.set.Tools = []toolset.Tool{{Attr: "x", Name: "x", Path: s.object(t, "x", func(w *nar.Writer) { s.putFile(t, w, "", "x", false) }).Path}}
+		}, []string{"labels", "links"}, "which is not in the image"},
+		{"another tree", func(s *sample, o *Options) {
+			o.Commits = asked{commit: heads.Commit{Rev: gittest.Rev("a"), Tree: gittest.TreeID("b"), Date: time.Unix(1e9, 0).UTC()}}
+		}, []string{"commit"}, "the commit has bbbb"},
+		{"no such commit", func(s *sample, o *Options) {
+			o.Commits = asked{err: &heads.UnknownCommitError{Rev: "a", Repository: "NixOS/nixpkgs"}}
+		}, []string{"commit"}, "has no commit"},
+		{"unpacks to too much", func(_ *sample, o *Options) { o.Most = 5000 }, []string{"layers", "commit"}, "unpacks to more than 5000 bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := good(t)
+			o := s.options(t)
+			tt.damage(s, &o)
+			r, err := Image(t.Context(), Target{Index: s.index(t)}, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(results(r, Failed), tt.failed) || !strings.Contains(strings.ReplaceAll(text(t, r), `\"`, `"`), tt.want) {
+				t.Errorf("failed %v, want %v with %q\n%s", results(r, Failed), tt.failed, tt.want, text(t, r))
+			}
+		})
+	}
+}
+
+func TestNotMade(t *testing.T) {
+	img, err := random.Image(100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Image(t.Context(), Target{Image: img}, Options{}); !errors.Is(err, ErrNotMade) {
+		t.Errorf("Image() = %v, want %v", err, ErrNotMade)
+	}
+}
