@@ -147,7 +147,7 @@ configuration (nothing was done), 130 interrupted.`,
 	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.rebuildCommand(), a.buildCommand(), a.publishIndexCommand(),
-		a.pushCommand(), a.pinCommand(), a.diffCommand(), a.prefetchCommand(), a.statusCommand(), a.historyCommand(), a.inspectCommand(), a.serveCommand(),
+		a.pushCommand(), a.pinCommand(), a.diffCommand(), a.verifyCommand(), a.prefetchCommand(), a.statusCommand(), a.historyCommand(), a.inspectCommand(), a.serveCommand(),
 		a.doctorCommand(), a.loginCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {

@@ -26,6 +26,10 @@ func TestMemory(t *testing.T) {
 	p = v.command(nil, "run", "--once")
 	p.Env = append(p.Env, "GOMAXPROCS=64")
 	p.fits(t, fmt.Sprintf("an object of %d MiB, 64 processors", 768))
+
+	p = v.command(nil, "verify", fmt.Sprintf("oci:%s:nixpkgs-%s:latest", v.config.Publish[0].Layout, release))
+	p.Env = append(p.Env, "GOMAXPROCS=64")
+	p.fits(t, "the image with that object verified, 64 processors")
 }
 
 // fits runs the program to its end, and fails the test if it needed too much memory.

@@ -10,8 +10,12 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
-// gcroots is where an image keeps what its garbage collector must not take.
-const gcroots = "/nix/var/nix/gcroots/"
+// gcroots is where an image keeps what its garbage collector must not take. One of
+// its links is Nix's own, to where profiles will be.
+const (
+	gcroots  = "/nix/var/nix/gcroots/"
+	profiles = "/nix/var/nix/profiles"
+)
 
 // hold holds what was read of an image against each other.
 func (p *part) hold(v *verification) {
@@ -65,7 +69,7 @@ func (p *part) holdLayers() {
 		one.identity(c, place)
 		packed += s.got.Size
 	}
-	c.say("digests and diffIDs of %d layers, %s", len(p.below)+1, humanize.IBytes(uint64(packed)))
+	c.say("digest and diffID of each; read: %d, %s", len(p.below)+1, humanize.IBytes(uint64(packed)))
 	if p.root != nil {
 		c.addAll(p.root.Spread(p.stack[:len(p.stack)-1]))
 	}
@@ -183,11 +187,11 @@ func (p *part) holdRoots() {
 	kept := make(map[string]bool)
 	n := 0
 	for _, name := range slices.Sorted(maps.Keys(p.root.Links)) {
-		if !strings.HasPrefix(name, gcroots) {
+		target := p.root.Links[name]
+		if !strings.HasPrefix(name, gcroots) || target == profiles {
 			continue
 		}
 		n++
-		target := p.root.Links[name]
 		base, below, ok := intoStore(target)
 		if _, known := p.root.Objects[base]; !ok || below != "" || !known {
 			c.add("%s leads to %q, which is no store object of the image", name, target)

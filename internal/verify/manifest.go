@@ -115,7 +115,7 @@ func (v *verification) openParts(c *Check, index v1.ImageIndex, manifest *v1.Ind
 		}
 		v.openPart(desc, img)
 	}
-	c.say("images for %s, of which %d are looked at", platforms(manifest), len(v.parts))
+	c.say("platforms: %s; looked at: %d", platforms(manifest), len(v.parts))
 }
 
 func platformOf(desc v1.Descriptor) string {
@@ -139,7 +139,7 @@ func platforms(manifest *v1.IndexManifest) string {
 // openPart reads the manifest and the configuration of one platform's image. Where
 // they do not fit each other, nothing else of the image is looked at.
 func (v *verification) openPart(desc v1.Descriptor, img v1.Image) {
-	p := &part{system: platformOf(desc), found: make(map[nix.StorePath]object)}
+	p := &part{system: platformOf(desc), digest: desc.Digest, found: make(map[nix.StorePath]object)}
 	v.parts = append(v.parts, p)
 	c := p.check("manifest")
 	if err := p.readManifest(c, desc, img); err != nil {
@@ -171,7 +171,7 @@ func (v *verification) openPart(desc v1.Descriptor, img v1.Image) {
 			return
 		}
 	}
-	c.say("manifest and configuration of %d layers", len(stack))
+	c.say("manifest and configuration; layers: %d", len(stack))
 	p.stack = stack
 }
 

@@ -17,9 +17,16 @@ type Report struct {
 	Channel string  `json:"channel,omitempty"`
 	Rev     string  `json:"rev,omitempty"`
 
+	Images  []Made  `json:"images"` // of the platforms that were looked at
 	Seconds float64 `json:"seconds"`
 	Bytes   int64   `json:"bytes"` // of layers that were read, compressed
 	Checks  []Check `json:"checks"`
+}
+
+// Made is the image of one platform.
+type Made struct {
+	System string  `json:"system"`
+	Digest v1.Hash `json:"digest"`
 }
 
 // Verified tells whether nothing is wrong.
@@ -45,6 +52,32 @@ type Check struct {
 	Problems []string `json:"problems"`
 	More     int      `json:"more,omitempty"` // problems that are not shown
 }
+
+// Rebuilt is the check of an image against what was made again. Nothing in the root
+// file system is without a proof after it.
+func (r *Report) Rebuilt(c Check) {
+	r.Checks = append(r.Checks, c)
+	if c.Result != Passed {
+		return
+	}
+	for i := range r.Checks {
+		if old := &r.Checks[i]; old.Name == rootCheck {
+			old.Result, old.Text = Passed, "the same as made again"
+		}
+	}
+}
+
+// rootCheck is the name of the check of what only a rebuild proves.
+const rootCheck = "root"
+
+// NewCheck begins a check of all platforms.
+func NewCheck(name string) *Check { return newCheck("", name) }
+
+// Add takes a problem in.
+func (c *Check) Add(format string, args ...any) { c.add(format, args...) }
+
+// Say tells what is checked.
+func (c *Check) Say(format string, args ...any) { c.say(format, args...) }
 
 // mostProblems is how many problems of a check are shown.
 const mostProblems = 20

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/check"
 	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
 // rootWalker reads a topmost layer.
@@ -33,7 +34,7 @@ func (w *rootWalker) visit(h *tar.Header, content io.Reader) error {
 		return fmt.Errorf("%.200q: the folder above it is not there", name)
 	case h.Typeflag == tar.TypeLink:
 		return fmt.Errorf("%.200q: a hard link", name)
-	case strings.HasPrefix(name, "nix/store/"):
+	case hides(name, h.Typeflag):
 		return fmt.Errorf("%.200q: in the store, in the layer with the root file system", name)
 	case (name == "nix" || name == "nix/store") && h.Typeflag != tar.TypeDir:
 		return fmt.Errorf("%.200q: is no folder", name)
@@ -48,6 +49,17 @@ func (w *rootWalker) visit(h *tar.Header, content io.Reader) error {
 	return nil
 }
 
+// hides tells of what could lie over a store object. The base image has a folder in
+// the store for Nix's own links, which is none.
+func hides(name string, kind byte) bool {
+	base, ok := strings.CutPrefix(name, "nix/store/")
+	if !ok {
+		return false
+	}
+	_, err := nix.ParseStorePathBase(base)
+	return kind != tar.TypeDir || err == nil || strings.Contains(base, "/")
+}
+
 // maxRoot bounds the entries of a root file system. That of the base image has 4,000.
 const maxRoot = 500_000
 
@@ -57,7 +69,7 @@ var ours = map[string]bool{image.InventoryPath: true, "/nix/var/nix/db/db.sqlite
 // holdRoot names what nothing in the image vouches for: the files that the image's
 // folder brings along, and where its links lead.
 func (p *part) holdRoot() {
-	c := p.check("root")
+	c := p.check(rootCheck)
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(p.root.Files)) {
 		if !ours[name] {

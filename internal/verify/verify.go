@@ -103,6 +103,7 @@ type verification struct {
 // part is the image for one platform.
 type part struct {
 	system  string
+	digest  v1.Hash
 	opened  image.Opened
 	stack   []image.Layer // empty where the manifest cannot be believed
 	root    *check.Root   // nil where it cannot be read
@@ -245,7 +246,10 @@ func (v *verification) holdCommit(ctx context.Context) {
 func (v *verification) report(took time.Duration) Report {
 	r := Report{
 		Digest: v.digest, Channel: said.Line(v.facts[image.ChannelLabel]), Rev: said.Line(v.facts[image.RevisionLabel]),
-		Seconds: took.Seconds(), Bytes: v.bytes.Load(), Checks: []Check{},
+		Images: []Made{}, Seconds: took.Seconds(), Bytes: v.bytes.Load(), Checks: []Check{},
+	}
+	for _, p := range v.parts {
+		r.Images = append(r.Images, Made{p.system, p.digest})
 	}
 	for _, c := range slices.Concat([]*Check{v.index}, v.partChecks(), []*Check{v.commit}) {
 		if c != nil {
