@@ -176,7 +176,7 @@ func (l recipeLayer) layer(root string) (Layer, error) {
 	if err != nil {
 		return Layer{}, err
 	}
-	return Layer{DiffID: diffID, From: l.from(), Open: storeTar{root, objects}.open}, nil
+	return Layer{DiffID: diffID, From: l.from(), Open: storeTar{root, objects, everybody}.open}, nil
 }
 
 // finished is a layer that is a file: of a build that would not give the same

@@ -16,10 +16,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/nixpkgs-factory/factory/internal/nix"
 )
 
 // TestBytesOfNix2container holds archives against digests that nix2container's
@@ -47,7 +50,7 @@ func TestBytesOfNix2container(t *testing.T) {
 		{"with a mode", []rule{mode}, "adf74a52f9e1bcd7dab77193455fa06743b979cf5955148010e5becedba4f72d"},
 	} {
 		folder := entry{mode: fs.ModeDir | 0o755}
-		files := map[string]entry{"..": folder, "../data": folder, "../data/layer1": folder, "../data/layer1/file1": {source: "file1", mode: 0o644, rules: c.rules}}
+		files := map[string]entry{"..": folder, "../data": folder, "../data/layer1": folder, "../data/layer1/file1": {source: "file1", mode: 0o644, of: &object{rules: c.rules}}}
 		sum := sha256.New()
 		if err := write(t.Context(), sum, root, files); err != nil {
 			t.Fatal(err)
@@ -372,6 +375,62 @@ func TestLayerEndsEarly(t *testing.T) {
 	cancel()
 	if _, err := layer.Open(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
+	}
+}
+
+// TestOneLayerOfManyFilesAtATime: the names of the files of several would take more
+// memory than there is to be.
+func TestOneLayerOfManyFilesAtATime(t *testing.T) { synctest.Test(t, oneAtATime) }
+
+func oneAtATime(t *testing.T) {
+	root := testStore(t)
+	named := func(name string) object {
+		path, err := nix.ParseStorePath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return object{path: path}
+	}
+	c := crowd{many: 3, turn: make(chan struct{}, 1)}
+	large := storeTar{root, []object{named(app), named(lib)}, c}
+	small := storeTar{root, []object{named(lib)}, crowd{many: 10, turn: c.turn}}
+	broken := storeTar{root, []object{named(app), named(lib + "-2")}, c}
+	open := func(tar storeTar) io.ReadCloser {
+		rc, err := tar.open(t.Context())
+		if err != nil {
+			t.Error(err)
+			return io.NopCloser(nil)
+		}
+		return rc
+	}
+	first := open(large)
+	open(small).Close()
+	second := make(chan io.ReadCloser, 1)
+	go func() { second <- open(large) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	third := make(chan error, 1)
+	go func() {
+		_, err := large.open(ctx)
+		third <- err
+	}()
+	synctest.Wait()
+	if len(second)+len(third) != 0 {
+		t.Error("a layer of many files did not wait for another one")
+	}
+	cancel()
+	if err := <-third; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want that of the context", err)
+	}
+	first.Close()
+	(<-second).Close()
+	for range 2 {
+		if _, err := broken.open(t.Context()); err == nil || !strings.Contains(err.Error(), "is not in the store") {
+			t.Errorf("error %v, want one of a path that is gone", err)
+		}
+	}
+	open(large).Close()
+	if len(c.turn) != 0 {
+		t.Error("the turn was kept")
 	}
 }
 

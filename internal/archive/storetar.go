@@ -30,7 +30,18 @@ const (
 type storeTar struct {
 	root    string
 	objects []object
+	crowd   crowd
 }
+
+// crowd has one layer of many files listed at a time: the names of a million
+// files take some 200 MB until the layer is written.
+type crowd struct {
+	many int           // files that a layer may have beside others
+	turn chan struct{} // of capacity 1: whoever has put something in has more
+}
+
+// everybody is the crowd of all layers, for they share the memory.
+var everybody = crowd{many: 100_000, turn: make(chan struct{}, 1)}
 
 // object is a store path, and what its files are to be in the image.
 type object struct {
@@ -54,8 +65,9 @@ func (t storeTar) open(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := t.files(ctx, store)
-	if err != nil {
+	l := &listing{files: make(map[string]entry), crowd: t.crowd}
+	if err := l.add(ctx, store, t.objects); err != nil {
+		l.close()
 		store.Close()
 		return nil, err
 	}
@@ -64,7 +76,8 @@ func (t storeTar) open(ctx context.Context) (io.ReadCloser, error) {
 	go func() {
 		defer close(done)
 		defer store.Close()
-		w.CloseWithError(write(ctx, w, store, files))
+		defer l.close()
+		w.CloseWithError(write(ctx, w, store, l.files))
 	}()
 	return &piped{r, done}, nil
 }
@@ -81,26 +94,56 @@ func (p *piped) Close() error {
 	return err
 }
 
-// entry is a file, a folder or a link of the layer.
+// entry is a file, a folder or a link of the layer. There may be a million.
 type entry struct {
 	source string // name in the store; "": a folder that no store path has
-	mode   fs.FileMode
+	of     *object
 	size   int64
-	rules  []rule
+	mode   fs.FileMode
 }
 
-// files returns what is in the layer by its names in it.
-func (t storeTar) files(ctx context.Context, store *os.Root) (map[string]entry, error) {
-	files := make(map[string]entry)
-	for _, o := range t.objects {
-		if err := o.placeAll(ctx, files, store); err != nil {
-			return nil, err
+// listing has what is in the layer by its names in it.
+type listing struct {
+	files map[string]entry
+	crowd crowd
+	holds bool // the turn
+}
+
+func (l *listing) add(ctx context.Context, store *os.Root, objects []object) error {
+	for i := range objects {
+		if err := l.placeAll(ctx, store, &objects[i]); err != nil {
+			return err
 		}
 	}
-	return files, nil
+	return nil
 }
 
-func (o object) placeAll(ctx context.Context, files map[string]entry, store *os.Root) error {
+// close lets others have their turn.
+func (l *listing) close() {
+	if l.holds {
+		l.files, l.holds = nil, false
+		<-l.crowd.turn
+	}
+}
+
+// room waits for the turn, if there are many files.
+func (l *listing) room(ctx context.Context) error {
+	switch {
+	case len(l.files) > maxFiles:
+		return fmt.Errorf("more than %d files", maxFiles)
+	case l.holds || len(l.files) <= l.crowd.many:
+		return nil
+	}
+	select {
+	case l.crowd.turn <- struct{}{}:
+		l.holds = true
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *listing) placeAll(ctx context.Context, store *os.Root, o *object) error {
 	info, err := store.Lstat(o.path.Base())
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is not in the store: build the image again", o.path)
@@ -109,22 +152,29 @@ func (o object) placeAll(ctx context.Context, files map[string]entry, store *os.
 		return err
 	}
 	if !info.IsDir() { // WalkDir would follow a link
-		return o.place(files, o.path.Base(), fs.FileInfoToDirEntry(info))
+		if err := l.place(o, o.path.Base(), fs.FileInfoToDirEntry(info)); err != nil {
+			return err
+		}
+		return l.room(ctx)
 	}
 	return fs.WalkDir(store.FS(), o.path.Base(), func(source string, d fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()
 		}
+		if err == nil {
+			err = l.place(o, source, d)
+		}
 		if err != nil {
 			return err
 		}
-		return o.place(files, source, d)
+		return l.room(ctx)
 	})
 }
 
 // place puts a file into the layer, and the folders above it.
-func (o object) place(files map[string]entry, source string, d fs.DirEntry) error {
+func (l *listing) place(o *object, source string, d fs.DirEntry) error {
 	full := nix.StoreDir + "/" + source
+	source = full[len(nix.StoreDir)+1:] // which is mostly part of the name: one text for both
 	name, err := o.name(full)
 	if err != nil || name == "" {
 		return err
@@ -139,22 +189,19 @@ func (o object) place(files map[string]entry, source string, d fs.DirEntry) erro
 	if err != nil {
 		return err
 	}
-	e := entry{source, info.Mode(), info.Size(), o.rules}
-	switch before, twice := files[name]; {
+	e := entry{source, o, info.Size(), info.Mode()}
+	switch before, twice := l.files[name]; {
 	case e.mode.Type()&^(fs.ModeDir|fs.ModeSymlink) != 0:
 		return fmt.Errorf("%s is neither a file nor a folder nor a link", full)
 	case twice && before.source != "" && (before.mode != e.mode || e.mode.IsRegular() && before.size != e.size):
 		return fmt.Errorf("%s and %s are to be %q, and differ", nix.StoreDir+"/"+before.source, full, name)
 	}
-	files[name] = e
+	l.files[name] = e
 	for above := path.Dir(name); above != "."; above = path.Dir(above) {
-		if _, there := files[above]; there {
+		if _, there := l.files[above]; there {
 			break
 		}
-		files[above] = entry{mode: fs.ModeDir | 0o755}
-	}
-	if len(files) > maxFiles {
-		return fmt.Errorf("more than %d files", maxFiles)
+		l.files[above] = entry{mode: fs.ModeDir | 0o755}
 	}
 	return nil
 }
@@ -206,6 +253,13 @@ func byFolder(a, b string) int {
 	return cmp.Compare(len(a), len(b))
 }
 
+func (e entry) rules() []rule {
+	if e.of == nil {
+		return nil
+	}
+	return e.of.rules
+}
+
 func (e entry) write(archive *tar.Writer, store *os.Root, name string) error {
 	h := tar.Header{Typeflag: tar.TypeReg, Name: name, Uname: "root", Gname: "root", ModTime: time.Unix(1, 0), Mode: int64(e.mode.Perm())}
 	var err error
@@ -220,7 +274,7 @@ func (e entry) write(archive *tar.Writer, store *os.Root, name string) error {
 			return err
 		}
 	}
-	for _, r := range e.rules {
+	for _, r := range e.rules() {
 		if r.match.MatchString(nix.StoreDir + "/" + e.source) {
 			h.Uid, h.Gid, h.Mode = r.uid, r.gid, h.Mode&r.keep|r.add
 			h.Uname, h.Gname = cmp.Or(r.uname, h.Uname), cmp.Or(r.gname, h.Gname)
