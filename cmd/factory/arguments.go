@@ -71,6 +71,7 @@ func strict(root *cobra.Command) {
 				return fmt.Errorf("unknown shell %q: %s", args[0], unlike(args[0], shells))
 			}
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			describeCompletion(cmd)
 		}
 	}
 }

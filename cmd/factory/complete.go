@@ -11,6 +11,41 @@ import (
 
 const nothingElse = cobra.ShellCompDirectiveNoFileComp
 
+// describeCompletion says in the words of the other commands what cobra's own
+// command does.
+func describeCompletion(cmd *cobra.Command) {
+	cmd.Short = "Print what has a shell complete commands, flags and their values"
+	cmd.Long = `Prints a script that has a shell complete commands, flags and their values. Channels,
+images and systems are those of the configuration, commits those of the state file.
+
+Each shell's help says where the script goes: factory completion bash --help`
+	cmd.Example = `  source <(factory completion bash)
+  factory completion fish | source`
+	for _, shell := range cmd.Commands() {
+		now, always := loading(shell.Name())
+		shell.Short = "Print the script for " + shell.Name()
+		shell.Long = shell.Short + ".\n\nThe first example is for the shell that it is typed into, the second for all later ones."
+		if shell.Name() == "bash" {
+			shell.Long += "\nThe package bash-completion has to be installed."
+		}
+		shell.Example = "  " + now + "\n  " + always
+	}
+}
+
+// loading returns how a shell loads its script now, and from now on.
+func loading(shell string) (now, always string) {
+	print := "factory completion " + shell
+	switch shell {
+	case "bash":
+		return "source <(" + print + ")", print + " >~/.local/share/bash-completion/completions/factory"
+	case "zsh":
+		return "source <(" + print + ")", print + ` >"${fpath[1]}/_factory"`
+	case "fish":
+		return print + " | source", print + " >~/.config/fish/completions/factory.fish"
+	}
+	return print + " | Out-String | Invoke-Expression", print + " >>$PROFILE"
+}
+
 // completeFlags has the shell offer values for the flags of a command that
 // channel, image, system and rev are among.
 func (a *app) completeFlags(cmd *cobra.Command) {

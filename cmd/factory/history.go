@@ -20,7 +20,8 @@ func (a *app) historyCommand() *cobra.Command {
 		Use:   "history",
 		Short: "Show what was published and what failed, newest first",
 		Long: `Shows the events that the state file remembers: publications and failures, newest
-first. The last 10,000 are kept.
+first. The last 10,000 are kept. Channels and images that are followed no longer can
+be named, too.
 
 JSON: [{time, channel, imageName, rev, image, digest, action, reason, error, since, moved:
 {fetched, pushed}}]; since is when the channel came to the commit, moved are bytes from

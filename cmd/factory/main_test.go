@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
@@ -143,12 +144,15 @@ func freePort() (string, error) {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
 }
 
+// widest is how long a line of help may be.
+const widest = 91
+
 // Every command explains itself, with examples that are commands of its own.
 func TestHelp(t *testing.T) {
 	root := (&app{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer), env: os.Getenv}).rootCommand()
 	var commands []*cobra.Command
 	for _, cmd := range root.Commands() {
-		if cmd.Name() != "completion" && cmd.Name() != "help" {
+		if cmd.Name() != "help" {
 			commands = append(commands, cmd)
 		}
 	}
@@ -168,6 +172,11 @@ func TestHelp(t *testing.T) {
 		}
 		if cmd.Short == "" || cmd.Long == "" || strings.HasSuffix(cmd.Short, ".") {
 			t.Errorf("%v: short help %q, long help %q", args, cmd.Short, cmd.Long)
+		}
+		for line := range strings.Lines(cmd.Long) {
+			if n := utf8.RuneCountInString(line); n > widest {
+				t.Errorf("%v: a line of %d characters: %s", args, n, line)
+			}
 		}
 	}
 }

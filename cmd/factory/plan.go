@@ -27,10 +27,10 @@ and shows what factory run --once would do. Builds nothing, publishes nothing,
 needs no Nix.
 
 TAGS are those that it would set or move: the commit's, and those that follow the
-channel's head. An image without nixpkgs has no tag of a commit; whether a new commit
-changes it, its evaluation tells, so it is due until then. Before it was made for the
-first time it is known by "nixpkgs = false;" in its image.nix. Of an image that is up to
-date they are the ones that do not point to it.
+channel's head. Of an image that is up to date they are the ones that do not point to
+it. An image without nixpkgs has no tag of a commit. Whether a new commit changes such
+an image, its evaluation tells; until then it is due. Before it was made for the first
+time it is known by "nixpkgs = false;" in its image.nix.
 
 Reasons: up to date, new commit, recipe changed, missing in registry, incomplete in
 registry (something below the tag is gone), system available (an optional one that
@@ -40,11 +40,12 @@ JSON: [{channel, imageName, rev, action, reason, systems, images, tags, error}],
 action one of none, build, rebuild; error only where there is one. imageName is empty
 for what concerns every image of the channel.
 
-github, for a step of GitHub Actions: text, and two outputs of the step. matrix is
-{"include": [{channel, rev, system, images}]}, with an entry for each system of each
-commit of which images are due, their names with commas between them: the matrix of a
-job that runs factory build. due is true if there is an entry, else false. A channel that cannot be asked about is left out of the matrix and
-makes the step fail; the outputs are there all the same.`,
+--output github, for a step of GitHub Actions, prints the text and sets two outputs of
+the step. matrix is {"include": [{channel, rev, system, images}]}, the matrix of a job
+that runs factory build: an entry for each system of each commit of which images are
+due, these by their names with commas between them. due is true if there is an entry,
+else false. A channel that cannot be asked about is left out of the matrix and makes
+the step fail; the outputs are set all the same.`,
 		Example: `  factory plan
   factory plan --output json | jq -r '.[] | select(.action != "none") | .channel'`,
 		Args: noArguments,

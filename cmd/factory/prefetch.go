@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"regexp"
@@ -81,7 +82,8 @@ func (a *app) prefetch(ctx context.Context, what string, o prefetchOptions) erro
 // read reads the archive that the argument names: a file if there is one of
 // that name.
 func (a *app) read(ctx context.Context, c config.Config, what string) (prefetched, error) {
-	if file, err := os.Open(what); err == nil {
+	file, err := os.Open(what)
+	if err == nil {
 		defer file.Close()
 		if info, err := file.Stat(); err == nil && info.IsDir() {
 			return prefetched{}, usageError{fmt.Errorf("%q is a folder: want an archive, .tar.gz", what)}
@@ -97,7 +99,7 @@ func (a *app) read(ctx context.Context, c config.Config, what string) (prefetche
 		return a.readURL(ctx, c, what, git.TreeID{})
 	}
 	if !commitPattern.MatchString(what) {
-		return prefetched{}, usageError{fmt.Errorf("%q is no file, no http(s) URL and no commit (7 to 40 hex digits)", what)}
+		return prefetched{}, usageError{noArchive(what, err)}
 	}
 	client, err := a.heads(c, a.fetch(), nil)
 	if err != nil {
@@ -113,6 +115,18 @@ func (a *app) read(ctx context.Context, c config.Config, what string) (prefetche
 	result, err := a.readURL(ctx, c, source.ArchiveURL(c.Upstream.Archive, c.Upstream.Repository, commit.Rev), commit.Tree)
 	result.Rev = commit.Rev
 	return result, err
+}
+
+// noArchive says what is wrong with an argument that names no archive. It could
+// not be opened as a file.
+func noArchive(what string, opening error) error {
+	switch {
+	case !errors.Is(opening, fs.ErrNotExist):
+		return opening
+	case strings.ContainsAny(what, "/.") && !strings.Contains(what, "://"):
+		return fmt.Errorf("%s: there is no such file", what)
+	}
+	return fmt.Errorf("%q is no file, no http(s) URL and no commit (7 to 40 hex digits)", what)
 }
 
 // readURL reads an archive from a URL. wantTree may be zero: not known.

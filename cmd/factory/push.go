@@ -184,6 +184,7 @@ func (a *app) pusher(ctx context.Context, sources int, o pushOptions) (push.Push
 	}
 	if len(p.Tags) == 0 {
 		p.Tags = []string{"latest"}
+		p.Log.Info("no tag was named, so it is latest")
 	}
 	needRev, err := push.CheckTags(p.Tags)
 	if err != nil {

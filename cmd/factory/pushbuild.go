@@ -50,6 +50,8 @@ func (o buildFlags) check(args []string) error {
 	stdin, attrs := 0, 0
 	for _, arg := range args {
 		switch {
+		case arg == "flake:" || arg == "attr:":
+			return fmt.Errorf("%s names nothing: want such as flake:.#image, attr:image", arg)
 		case arg == "-" || arg == "docker-archive:-":
 			stdin++
 		case strings.HasPrefix(arg, "attr:"):

@@ -40,7 +40,7 @@ func (a *app) destination(p *push.Pusher, at string, like []string) error {
 		if err != nil {
 			return err
 		}
-		p.Like = append(p.Like, reuse.Place{Repository: repo, Tags: []string{other.Tag}})
+		p.Like = append(p.Like, reuse.Place{Repository: repo, Tags: []string{other.Tag}, Named: true})
 	}
 	return nil
 }

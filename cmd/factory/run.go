@@ -31,10 +31,10 @@ older recipe, publishes it and records it. A channel that fails does not stop th
 others.
 
 With --once it does this once and exits. Otherwise it does it at the start and then
-on the schedule of the configuration, never twice at the same time; a channel that failed
-is tried again after 2 minutes, then after twice as long each time. SIGTERM or an
-interrupt ends it: the image in progress may be finished within the grace period of
-the configuration; a second signal ends it at once. SIGHUP reads the configuration
+on the schedule of the configuration, never twice at the same time. A channel that
+failed is tried again after 2 minutes, then after twice as long each time. SIGTERM or
+an interrupt ends it: the image in progress may be finished within the grace period
+of the configuration; a second signal ends it at once. SIGHUP reads the configuration
 again; if it is wrong, the old one stays.
 
 Environment: GITHUB_TOKEN raises the limit of requests to the API from 60 an
@@ -60,7 +60,7 @@ interrupted.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.once, "once", false, "one cycle, then exit")
-	cmd.Flags().BoolVar(&o.noBuild, "no-build", false, "with --once: build nothing, only restore the tags and the record of images that are up to date; needs no Nix")
+	cmd.Flags().BoolVar(&o.noBuild, "no-build", false, "with --once: build and evaluate nothing, only restore the tags and the record of images that are up to date")
 	cmd.Flags().StringVar(&o.listen, "listen", "", "address for /healthz, /readyz and /metrics; without --once")
 	o.addFlag(cmd)
 	return cmd

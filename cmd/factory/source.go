@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/archive"
@@ -40,23 +41,38 @@ func closeAll(sources []push.Source) {
 func (a *app) source(_ context.Context, arg string, o pushOptions) (archive.Source, error) {
 	options := archive.Options{Select: o.selected, Said: &narrator{log: a.logger()}}
 	prefix, name, named := strings.Cut(arg, ":")
-	switch {
-	case arg == "-":
-		return archive.Stream("standard input", io.NopCloser(o.stdin), options), nil
-	case named && prefix == "docker-archive":
+	if named && prefix == "docker-archive" {
 		options.Form = archive.Docker
-		if name == "-" {
-			return archive.Stream("standard input", io.NopCloser(o.stdin), options), nil
-		}
-		return archive.File(name, options)
+	}
+	switch {
+	case arg == "-", name == "-" && options.Form == archive.Docker:
+		return archive.Stream("standard input", io.NopCloser(o.stdin), options), nil
 	case named && prefix == "oci":
 		return openOCI(name, options)
-	case named && prefix == "stream":
-		return archive.Script(name, options), nil
-	case named && prefix == "nix2container":
-		return archive.Document(name)
+	case named && slices.Contains(prefixes, prefix+":"):
+		return openAs(prefix, name, options)
 	}
 	return openByKind(arg, options)
+}
+
+// openAs opens a file as what its prefix says it is.
+func openAs(prefix, name string, o archive.Options) (archive.Source, error) {
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, absent(name)
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("%s is a folder: %s: is for a file", name, prefix)
+	case prefix == "nix2container":
+		return archive.Document(name)
+	case prefix == "docker-archive":
+		return archive.File(name, o)
+	case info.Mode()&0o111 == 0:
+		return nil, fmt.Errorf("%s is not executable: stream: is for a program that writes an archive", name)
+	}
+	return archive.Script(name, o), nil
 }
 
 // prefixes say what a source is.
@@ -70,6 +86,9 @@ func openOCI(name string, o archive.Options) (archive.Source, error) {
 		name, o.Select = at, image
 		info, err = os.Stat(name)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, absent(name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -80,13 +99,24 @@ func openOCI(name string, o archive.Options) (archive.Source, error) {
 	return archive.File(name, o)
 }
 
+// absent says what is wrong with the name of a file that is not there.
+func absent(name string) error {
+	if to, err := os.Readlink(name); err == nil {
+		return fmt.Errorf("%s is a link to %s, which is not there: build it again", name, to)
+	}
+	if !strings.ContainsAny(name, "/.") {
+		return fmt.Errorf("%s: there is no such file; an output of a flake is named .#%s, an attribute of default.nix attr:%s", name, name, name)
+	}
+	return fmt.Errorf("%s: there is no such file", name)
+}
+
 func openByKind(name string, o archive.Options) (archive.Source, error) {
 	kind, err := archive.Find(name)
 	if prefix, _, ok := strings.Cut(name, ":"); ok && errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: there is no such file, and no sources with the prefix %s:: there are %s", name, prefix, strings.Join(prefixes, " "))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: there is no such file", name)
+		return nil, absent(name)
 	}
 	if err != nil {
 		return nil, err

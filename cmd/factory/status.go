@@ -50,14 +50,16 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show what is published, what is behind and what failed",
 		Long: `Shows the images of each channel as the last cycle left them: the channel's head, the
-newest that was published for it, and the last failure since. Reads the state file only; factory
-plan asks upstream and the registries.
+newest image that was published for it, and the last failure since. Reads the state
+file only; factory plan asks upstream and the registries.
 
-JSON: [{channel, imageName, head, published: {rev, image, digest, nix, time}, upToDate, lag,
-failure: {error, count, time, next}, goneSince}]; lag is the number of seconds from the
-channel's move to its head until the image was published, or until now if it has not
-been. published, lag and failure are null where there is none. goneSince is there
-only where upstream has no branch of the channel any more: when that was first seen.`,
+LAG is the time from the channel's move to its head until the image was published, or
+until now if it has not been.
+
+JSON: [{channel, imageName, head, published: {rev, image, digest, nix, time},
+upToDate, lag, failure: {error, count, time, next}, goneSince}]; lag is in seconds.
+published, lag and failure are null where there is none. goneSince is there only where
+upstream has no branch of the channel any more: when that was first seen.`,
 		Example: `  factory status
   factory status --output json | jq -r '.[] | select(.upToDate | not) | .channel'`,
 		Args: noArguments,

@@ -2,6 +2,8 @@ package reuse
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -42,7 +44,7 @@ func ByDiffID(ctx context.Context, places []Place, o Options) Blobs {
 			found := Blobs{}
 			err := s.inTime(ctx, p.Repository.Ref(tag), func(ctx context.Context) error { return s.readBlobs(ctx, found, p.Repository, tag) })
 			if err != nil {
-				o.Log.Debug("no layers from an earlier image", "image", p.Repository.Ref(tag), "reason", err)
+				p.tell(o.Log, tag, err)
 				continue
 			}
 			for diffID, blob := range found {
@@ -53,6 +55,16 @@ func ByDiffID(ctx context.Context, places []Place, o Options) Blobs {
 		}
 	}
 	return all
+}
+
+// tell tells that no image was read under a tag. What a registry answered instead
+// of "not there" was told already.
+func (p Place) tell(log *slog.Logger, tag string, err error) {
+	if p.Named && errors.Is(err, registry.ErrNotFound) {
+		log.Warn("there is no such image to have layers of", "image", p.Repository.Ref(tag))
+		return
+	}
+	log.Debug("no layers from an earlier image", "image", p.Repository.Ref(tag), "reason", err)
 }
 
 func (s *search) readBlobs(ctx context.Context, to Blobs, repo registry.Repository, tag string) error {

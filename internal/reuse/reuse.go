@@ -49,6 +49,7 @@ func (x Index) LayerWith(key layers.Key, objects []nix.PathInfo, want map[nix.St
 type Place struct {
 	Repository registry.Repository
 	Tags       []string // all of them are read
+	Named      bool     // by the user, who is told if nothing is there
 
 	// Earlier names tags of which the first one that is there is read. It is
 	// asked once all else in the repository was tried; nil: there are none.
