@@ -1,4 +1,3 @@
-// Package images is the image folders. Its test holds README.md against the factory.
 package images
 
 import (

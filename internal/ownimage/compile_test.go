@@ -59,7 +59,7 @@ func TestCompileElsewhere(t *testing.T) {
 	}
 	dir := t.TempDir()
 	folder := filepath.Join(dir, "sources")
-	for _, part := range []string{"cmd", "internal"} {
+	for _, part := range []string{"cmd", "internal", "images", "examples"} {
 		if err := os.CopyFS(filepath.Join(folder, part), os.DirFS(filepath.Join("../..", part))); err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ const guide = root + "/docs/operators-guide.md"
 // Documents in which commands, variables and files are named.
 var documents = []string{
 	guide, root + "/README.md", publishYML,
-	root + "/examples/gitlab-ci.yml", root + "/examples/forgejo-workflow.yml", root + "/examples/kubernetes-cronjob.yaml",
+	root + "/examples/github-workflow.yml", root + "/examples/gitlab-ci.yml", root + "/examples/forgejo-workflow.yml", root + "/examples/kubernetes-cronjob.yaml",
 	root + "/docs/pushing.md", root + "/examples/push/gitlab-ci.yml", root + "/examples/push/bazel-and-dockerfile.sh", imageAction,
 	root + "/docs/pinning.md", root + "/examples/update-nixpkgs.yml",
 	root + "/examples/systemd/factory.service", root + "/examples/systemd/factory-daemon.service", root + "/examples/prometheus-alerts.yaml",

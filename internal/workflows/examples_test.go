@@ -45,7 +45,7 @@ func TestAllExamplesAreTested(t *testing.T) {
 	known := []string{
 		"hello/Dockerfile", "hello/default.nix", // built by scripts/smoke-test
 		"attic-server/compose.yml", "attic-server/kubernetes.yaml", "attic-server/server.toml", // run by the test of images/attic-server
-		"gitlab-ci.yml", "forgejo-workflow.yml", "kubernetes-cronjob.yaml", "prometheus-alerts.yaml",
+		"gitlab-ci.yml", "forgejo-workflow.yml", "github-workflow.yml", "embed.go", "kubernetes-cronjob.yaml", "prometheus-alerts.yaml",
 		"push/github-workflow.yml", "push/forgejo-workflow.yml", "push/gitlab-ci.yml", "push/bazel-and-dockerfile.sh",
 		"push/default.nix", "push/flake/flake.nix", "update-nixpkgs.yml",
 		"systemd/factory.service", "systemd/factory.timer", "systemd/factory-daemon.service",
@@ -219,6 +219,51 @@ func TestForgejo(t *testing.T) {
 			t.Errorf("with a channels.yaml: %v: mismatch (-want +got):\n%s", channels, diff)
 		}
 	}
+}
+
+// The workflow for GitHub keeps the rules of our own, but for the digest of the factory's
+// image: that changes with every version.
+func TestGitHub(t *testing.T) {
+	file := examples + "/github-workflow.yml"
+	lint(t, file, "{}")
+	text, w := string(readFile(t, file)), readWorkflow(t, file)
+	for rule, broken := range policy {
+		for _, problem := range broken(text, w) {
+			if !strings.HasSuffix(problem, " is not pinned by its digest: ghcr.io/nixpkgs-factory/factory:latest") {
+				t.Errorf("%s: %s", rule, problem)
+			}
+		}
+	}
+	// Dependabot looks after our own workflows, not after examples.
+	ours := append(actions(readWorkflow(t, publishYML)), actions(readWorkflow(t, ciYML))...)
+	for _, action := range actions(w) {
+		if !slices.Contains(ours, action) {
+			t.Errorf("%s is none of the actions of our own workflows: %v", action, ours)
+		}
+	}
+	for _, s := range w.Jobs[0].Steps {
+		if problem := checkInvocation(t, strings.Fields(strings.TrimPrefix(s.Run, "factory "))); s.Run != "" && problem != "" {
+			t.Errorf("%s: %s", s.Run, problem)
+		}
+	}
+	if got := w.Jobs[0].Permissions; !maps.Equal(*got, map[string]string{"contents": "read", "packages": "write"}) {
+		t.Errorf("permissions: %v", *got)
+	}
+	if w.Env["FACTORY_CONFIG"] != "channels.yaml" { // that of the image is another one
+		t.Error("the configuration of the repository is not used")
+	}
+}
+
+// actions are those that a workflow uses.
+func actions(w workflow) (all []string) {
+	for _, j := range w.Jobs {
+		for _, s := range j.Steps {
+			if s.Uses != "" {
+				all = append(all, s.Uses)
+			}
+		}
+	}
+	return all
 }
 
 // noInjectionBut is noInjection for a workflow whose steps name that shell: other
