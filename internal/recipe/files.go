@@ -24,7 +24,8 @@ type File struct {
 // without changing its recipe.
 //
 // Below rootfs and bin all files do, for all of them are installed. Beside these
-// only descriptions and tests do not: image.nix may import everything else.
+// descriptions and tests do not: image.nix may import everything else. What editors
+// and desktops leave behind counts nowhere.
 func Files(image string) ([]File, error) {
 	root, err := os.OpenRoot(image)
 	if err != nil {
@@ -52,12 +53,21 @@ func Files(image string) ([]File, error) {
 	return files, nil
 }
 
-// ignored tells of descriptions and tests.
+// leftovers are the names of backups, locks and unsaved text of editors, and of what
+// a desktop notes of a folder. They are there on one machine and not on another.
+var leftovers = []string{"*~", "#*#", ".#*", ".*.sw[a-p]", ".DS_Store"}
+
+// ignored tells of leftovers, descriptions and tests.
 func ignored(name string) bool {
+	base := path.Base(name)
+	for _, pattern := range leftovers {
+		if is, _ := path.Match(pattern, base); is { // a test has the patterns be good
+			return true
+		}
+	}
 	if installed(name) {
 		return false
 	}
-	base := path.Base(name)
 	return base == "testdata" || strings.HasSuffix(base, "_test.go") || strings.HasSuffix(base, ".md")
 }
 

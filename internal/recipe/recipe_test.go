@@ -3,6 +3,7 @@ package recipe
 import (
 	"encoding/json"
 	"os"
+	"path"
 	"path/filepath"
 	"testing"
 	"time"
@@ -58,6 +59,42 @@ func TestDigestDoesNotDependOnTheMachine(t *testing.T) {
 	write(t, filepath.Join(b, "testdata/x"), "", 0o644)
 	if x, y := digest(t, a, settings), digest(t, b, settings); x != y {
 		t.Errorf("two folders with the same content: %s and %s", x, y)
+	}
+}
+
+// What an editor leaves behind neither changes a recipe nor enters an image.
+func TestLeftovers(t *testing.T) {
+	dir := folder(t)
+	before := digest(t, dir, settings)
+	names := []string{
+		"image.nix~", ".image.nix.swp", ".image.nix.swo", "#image.nix#", ".DS_Store", "rootfs/.DS_Store",
+		"rootfs/etc/passwd~", "rootfs/etc/#passwd#", "bin/tool~", "bin/.tool.swp",
+	}
+	for _, name := range names {
+		write(t, filepath.Join(dir, name), "stray", 0o644)
+	}
+	if err := os.Symlink("ann@host.1:2", filepath.Join(dir, "rootfs/etc/.#passwd")); err != nil {
+		t.Fatal(err)
+	}
+	if digest(t, dir, settings) != before {
+		t.Error("they changed the recipe")
+	}
+	installed, err := Installed(dir)
+	if len(installed) != 3 || err != nil {
+		t.Errorf("Installed() = %+v, %v, want three files", installed, err)
+	}
+	for _, name := range []string{"rootfs/etc/.swap", "rootfs/etc/#x", "rootfs/etc/a~b", "rootfs/.config"} {
+		write(t, filepath.Join(dir, name), "", 0o644)
+		after := digest(t, dir, settings)
+		if after == before {
+			t.Errorf("%s does not count", name)
+		}
+		before = after
+	}
+	for _, pattern := range leftovers {
+		if _, err := path.Match(pattern, ""); err != nil {
+			t.Errorf("%q: %v", pattern, err)
+		}
 	}
 }
 
