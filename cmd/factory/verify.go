@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
+	"github.com/nixpkgs-factory/factory/internal/binarycache"
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/registry"
@@ -23,7 +24,7 @@ type verifyOptions struct {
 	output
 	platforms []string
 	keys      []string
-	noGitHub  bool
+	offline   bool
 	rebuild   bool
 }
 
@@ -47,13 +48,14 @@ with 0 only if all of this fits:
   links       into the store lead to what is there
   signatures  of every store object, by a trusted key
   source      nixpkgs has the hash that the labels name
-  commit      nixpkgs is the git tree of the commit; GitHub is asked for that
+  commit      nixpkgs is the git tree of the commit, and that one of the channel:
+              GitHub is asked
   rebuild     with --rebuild: made again, the image has the same digest
 
 What the image's folder puts beside the store (scripts, where links lead, settings) is
-signed by nobody: "root" names it, and only --rebuild proves it. That the commit was
-ever one of the channel is not checked. An image without a Nix database has no
-signatures. What was not checked is listed as such.
+signed by nobody: "root" names it, and only --rebuild proves it. For an image without
+a Nix database, binary caches are asked for signatures. What was not checked is listed
+as such.
 
 IMAGE is a reference into a registry, or oci:DIR:NAME:TAG (or @DIGEST) for an OCI
 layout. Nothing is unpacked; memory does not grow with the image. Trusted are the key
@@ -76,7 +78,7 @@ checked; a check without a system is of all; more counts problems that are not s
 	}
 	cmd.Flags().StringSliceVar(&o.platforms, "platform", nil, "only the image for this platform, such as linux/arm64 or aarch64-linux; several with commas")
 	cmd.Flags().StringArrayVar(&o.keys, "trusted-key", nil, "public key, NAME:BASE64, whose signatures count, too; may be repeated")
-	cmd.Flags().BoolVar(&o.noGitHub, "no-github", false, "do not ask GitHub for the commit; the report says so")
+	cmd.Flags().BoolVar(&o.offline, "offline", false, "ask neither GitHub nor binary caches; the report says what was not checked")
 	cmd.Flags().BoolVar(&o.rebuild, "rebuild", false, "make the image again and compare")
 	o.addFlag(cmd)
 	return cmd
@@ -130,10 +132,7 @@ func named(ref string, err error) error {
 
 // verifyOptions are what an image is held against.
 func (a *app) verifyOptions(c config.Config, o verifyOptions) (verify.Options, error) {
-	options := verify.Options{Repository: c.Upstream.Repository}
-	for _, s := range c.Substituters {
-		options.Keys = append(options.Keys, s.Keys...)
-	}
+	var options verify.Options
 	for _, text := range o.keys {
 		key, err := nix.ParsePublicKey(text)
 		if err != nil {
@@ -141,17 +140,25 @@ func (a *app) verifyOptions(c config.Config, o verifyOptions) (verify.Options, e
 		}
 		options.Keys = append(options.Keys, key)
 	}
+	var caches []binarycache.Substituter
+	for _, s := range c.Substituters {
+		caches = append(caches, binarycache.Substituter{URL: s.URL, Keys: slices.Concat(options.Keys, s.Keys)})
+	}
+	for _, s := range c.Substituters {
+		options.Keys = append(options.Keys, s.Keys...)
+	}
 	if len(o.platforms) > 0 {
 		var err error
 		if options.Wanted, err = wantedPlatforms(o.platforms); err != nil {
 			return options, usageError{err}
 		}
 	}
-	if o.noGitHub {
+	if o.offline {
 		return options, nil
 	}
-	client, err := a.heads(c, a.fetch(), nil)
-	options.Commits = client
+	f := a.fetch()
+	client, err := a.heads(c, f, nil)
+	options.Commits, options.Infos = client, binarycache.New(f, caches)
 	return options, err
 }
 

@@ -52,6 +52,7 @@ func (s *Server) routeGitHub(mux *http.ServeMux) {
 	repo("/git/ref/{ref...}", s.getRef)
 	repo("/git/matching-refs/{ref...}", s.matchingRefs)
 	repo("/activity", s.listActivity)
+	repo("/compare/{basehead}", s.compare)
 	mux.HandleFunc("GET "+apiPrefix+"/repositories/"+repositoryID+"/{rest...}", func(w http.ResponseWriter, r *http.Request) {
 		r2 := r.Clone(r.Context())
 		r2.URL.Path = apiPrefix + "/repos/" + Repository + "/" + r.PathValue("rest")

@@ -76,6 +76,22 @@ func TestCommits(t *testing.T) {
 	}
 }
 
+func TestCompare(t *testing.T) {
+	s := testServer(t, Options{})
+	rev := func(change string) string { return s.fixture.Commit(change).Rev }
+	for _, tt := range []struct{ base, head, status string }{
+		{"nixos-26.05", rev("release-doc"), "identical"},
+		{"nixos-26.05", rev("shared"), "behind"},
+		{rev("shared"), "nixos-26.05", "ahead"},
+		{"nixos-26.05", rev("next"), "diverged"},
+	} {
+		c, _, err := testClient(t, s).Repositories.CompareCommits(t.Context(), RepositoryOwner, RepositoryName, tt.base, tt.head, nil)
+		if err != nil || c.GetStatus() != tt.status || tt.status == "diverged" && c.GetMergeBaseCommit().GetSHA() != rev("shared") {
+			t.Errorf("%s...%s is %s from %s, %v, want %s", tt.base, tt.head, c.GetStatus(), c.GetMergeBaseCommit().GetSHA(), err, tt.status)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	s := testServer(t, Options{Token: "right"})
 	repo := "/repos/NixOS/nixpkgs"

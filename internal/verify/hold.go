@@ -1,11 +1,14 @@
 package verify
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
 )
@@ -18,7 +21,7 @@ const (
 )
 
 // hold holds what was read of an image against each other.
-func (p *part) hold(v *verification) {
+func (p *part) hold(ctx context.Context, v *verification) {
 	p.holdLabels(v)
 	p.holdLayers()
 	if p.root == nil {
@@ -32,7 +35,7 @@ func (p *part) hold(v *verification) {
 	p.holdClosure()
 	p.holdRoots()
 	p.holdLinks()
-	p.holdSignatures(v.Keys)
+	p.holdSignatures(ctx, v)
 	p.holdSource(v)
 	p.holdRoot()
 }
@@ -259,20 +262,52 @@ func (p *part) leads(base, below string) bool {
 }
 
 // holdSignatures holds what is known of each store object against the trusted keys.
-func (p *part) holdSignatures(keys []nix.PublicKey) {
+func (p *part) holdSignatures(ctx context.Context, v *verification) {
 	c := p.check("signatures")
-	if !p.root.Database {
-		c.not("an image without a Nix database has no signatures: that its files are what their names say is not known")
-		return
-	}
 	var names []string
-	for _, key := range keys {
+	for _, key := range v.Keys {
 		names = append(names, key.Name())
 	}
-	for _, info := range p.sorted() {
-		if err := info.Trusted(keys); err != nil {
-			c.add("%s: %v", info.Path.Base(), err)
+	trusted := strings.Join(names, " ")
+	switch {
+	case p.root.Database:
+		c.say("signatures and content addresses of %d store objects; trusted: %s", len(p.root.Objects), trusted)
+		for _, info := range p.sorted() {
+			if err := info.Trusted(v.Keys); err != nil {
+				c.add("%s: %v", info.Path.Base(), err)
+			}
 		}
+	case v.Infos == nil:
+		c.not("the image has no Nix database, so no signatures, and no binary cache was asked for them")
+	default:
+		c.say("signed narinfos of %d store objects, from binary caches; trusted: %s", len(p.root.Objects), trusted)
+		c.addAll(p.ask(ctx, v.Infos))
 	}
-	c.say("signatures and content addresses of %d store objects; trusted: %s", len(p.root.Objects), strings.Join(names, " "))
+}
+
+// questions bounds how many store objects are asked for at once.
+const questions = 16
+
+// ask holds what the image says of its store objects against what binary caches do.
+func (p *part) ask(ctx context.Context, infos Infos) []error {
+	list := p.sorted()
+	problems := make([]error, len(list))
+	var group errgroup.Group
+	group.SetLimit(questions)
+	for i, had := range list {
+		group.Go(func() error {
+			has, err := infos.Info(ctx, had.Path)
+			switch {
+			case err != nil:
+				problems[i] = err
+			case has.NarHash != had.NarHash || has.NarSize != had.NarSize:
+				problems[i] = fmt.Errorf("%s: a binary cache has the NAR hash %s and %d bytes, the image %s and %d", had.Path.Base(), has.NarHash.SRI(), has.NarSize, had.NarHash.SRI(), had.NarSize)
+			case !slices.Equal(has.References, had.References):
+				problems[i] = fmt.Errorf("%s: a binary cache says that it refers to other store objects than the image says", had.Path.Base())
+			}
+			return nil
+		})
+	}
+	group.Wait() // its functions return no error
+	return slices.DeleteFunc(problems, func(err error) bool { return err == nil })
 }

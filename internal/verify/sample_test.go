@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/image"
@@ -36,6 +38,7 @@ type sample struct {
 	closure  []nix.PathInfo // in layers of their own
 	database []nix.PathInfo
 	nars     nars
+	from     layers.NARs // nil: nars
 	tree     *source.Tree
 	sources  []nix.PathInfo
 	roots    []nix.StorePath
@@ -184,9 +187,13 @@ var system, _ = config.ParseSystem("x86_64-linux")
 func (s *sample) image(t testing.TB) v1.Image {
 	t.Helper()
 	p := layers.Packer{Dir: t.TempDir()}
+	var from layers.NARs = s.nars
+	if s.from != nil {
+		from = s.from
+	}
 	var stack []*layers.Layer
 	for _, info := range s.closure {
-		l, err := p.Objects(t.Context(), s.nars, []nix.PathInfo{info}, nil)
+		l, err := p.Objects(t.Context(), from, []nix.PathInfo{info}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -341,13 +348,30 @@ func with(name string, kind byte, also func(*entry)) func([]entry) []entry {
 type asked struct {
 	commit heads.Commit
 	err    error
+	fork   bool // the channel does not have it
+}
+
+func (a asked) Contains(_ context.Context, channel string, _ git.Rev) (bool, error) {
+	return !a.fork && channel == "nixos-26.05", nil
+}
+
+// known answers for store objects.
+type known []nix.PathInfo
+
+func (k known) Info(_ context.Context, p nix.StorePath) (nix.PathInfo, error) {
+	for _, info := range k {
+		if info.Path == p {
+			return info, nil
+		}
+	}
+	return nix.PathInfo{}, errors.New(p.Base() + ": not found")
 }
 
 func (a asked) Commit(context.Context, string) (heads.Commit, error) { return a.commit, a.err }
 
 func (s *sample) options(t testing.TB) Options {
 	return Options{
-		Keys: []nix.PublicKey{key.Public()}, Scratch: t.TempDir(), Repository: "NixOS/nixpkgs",
+		Keys: []nix.PublicKey{key.Public()}, Scratch: t.TempDir(),
 		Commits: asked{commit: heads.Commit{Rev: gittest.Rev("a"), Tree: s.tree.TreeID, Date: time.Unix(1e9, 0).UTC()}},
 	}
 }

@@ -21,23 +21,33 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nixpkgs-factory/factory/internal/check"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
-// Commits answers for a commit of nixpkgs.
+// Commits answers for commits of nixpkgs.
 type Commits interface {
 	Commit(ctx context.Context, rev string) (heads.Commit, error)
+	Contains(ctx context.Context, channel string, rev git.Rev) (bool, error)
+}
+
+// Infos answers for store objects, with what a trusted key vouches for.
+type Infos interface {
+	Info(ctx context.Context, path nix.StorePath) (nix.PathInfo, error)
 }
 
 // Options are what an image is held against.
 type Options struct {
-	Keys       []nix.PublicKey // whose signatures count
-	Commits    Commits         // nil: nobody is asked, and the report says so
-	Repository string          // of nixpkgs, as in NixOS/nixpkgs
-	Scratch    string          // folder for databases; the system's if empty
+	Keys    []nix.PublicKey // whose signatures count
+	Scratch string          // folder for databases; the system's if empty
+
+	// Who is asked for what the image itself does not prove. Where that is nil, nobody
+	// is, and the report says so.
+	Commits Commits
+	Infos   Infos // for store objects of an image that has no signatures
 
 	// Wanted tells which platforms of an index are looked at; nil: all.
 	Wanted func(v1.Platform) bool
@@ -79,7 +89,7 @@ func Image(ctx context.Context, of Target, o Options) (Report, error) {
 		return Report{}, said.Error(err)
 	}
 	for _, p := range v.parts {
-		p.hold(v)
+		p.hold(ctx, v)
 	}
 	v.holdCommit(ctx)
 	if err := ctx.Err(); err != nil {
@@ -224,9 +234,14 @@ func (v *verification) holdCommit(ctx context.Context) {
 		c.add("%v", err)
 		return
 	}
-	c.say("git tree %s of %s", commit.Tree, commit.Rev)
+	c.say("git tree %s of a commit of %s", commit.Tree, v.facts[image.ChannelLabel])
+	channel := v.facts[image.ChannelLabel]
 	if commit.Rev.String() != rev {
 		c.add("the commit is %s, the image says %s", commit.Rev, rev)
+	} else if ok, err := v.Commits.Contains(ctx, channel, commit.Rev); err != nil {
+		c.add("whether it is a commit of %s: %v", channel, err)
+	} else if !ok {
+		c.add("it is no commit of %s: GitHub has it from another branch, or from a fork", channel)
 	}
 	if created := commit.Date.Format(time.RFC3339); v.facts[image.CreatedLabel] != created {
 		c.add("label %s is %q, the commit is of %s", image.CreatedLabel, v.facts[image.CreatedLabel], created)

@@ -34,18 +34,19 @@ func results(r Report, of Result) []string {
 func TestNothingWrong(t *testing.T) {
 	all := []string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "gcroots", "links", "signatures", "source", "commit"}
 	for _, tt := range []struct {
-		name     string
-		change   func(*sample, *Options)
-		passed   []string
-		not      []string
-		onePart  bool
-		noCommit bool
+		name    string
+		change  func(*sample, *Options)
+		passed  []string
+		not     []string
+		onePart bool
 	}{
-		{"with nixpkgs", func(*sample, *Options) {}, all, []string{"root"}, false, false},
-		{"GitHub not asked", func(_ *sample, o *Options) { o.Commits = nil }, all[:12], []string{"root", "commit"}, false, false},
-		{"of one platform", func(*sample, *Options) {}, all[1:], []string{"index", "root"}, true, false},
+		{"with nixpkgs", func(*sample, *Options) {}, all, []string{"root"}, false},
+		{"GitHub not asked", func(_ *sample, o *Options) { o.Commits = nil }, all[:12], []string{"root", "commit"}, false},
+		{"of one platform", func(*sample, *Options) {}, all[1:], []string{"index", "root"}, true},
 		{"without nixpkgs and database", func(s *sample, _ *Options) { s.plain = true },
-			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links"}, []string{"gcroots", "signatures", "root"}, false, false},
+			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links"}, []string{"gcroots", "signatures", "root"}, false},
+		{"without a database, signed in a cache", func(s *sample, o *Options) { s.plain, o.Infos = true, known(s.closure) },
+			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links", "signatures"}, []string{"gcroots", "root"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := good(t)
@@ -236,7 +237,7 @@ func TestDamage(t *testing.T) {
 		{"a label", func(s *sample, _ *Options) {
 			s.after = reconfigure(func(c *v1.ConfigFile) { c.Config.Labels[image.ChannelLabel] = "x" })
 		}, []string{"labels"}, "io.github.nixpkgs-factory.channel is \"x\""},
-		{"all labels of a channel", func(s *sample, _ *Options) { s.after = relabel(map[string]string{image.ChannelLabel: "x"}) }, []string{"labels"}, "image.json in the image says"},
+		{"all labels of a channel", func(s *sample, _ *Options) { s.after = relabel(map[string]string{image.ChannelLabel: "x"}) }, []string{"labels", "commit"}, "image.json in the image says"},
 		{"another date", func(s *sample, _ *Options) { s.facts.Nixpkgs.Date = time.Unix(2e9, 0) }, []string{"commit"}, "the commit is of"},
 		{"another hash of nixpkgs", func(s *sample, _ *Options) { s.facts.Nixpkgs.NarHash[0] ^= 1 }, []string{"source"}, "is not among the sources"},
 		{"another version of nixpkgs", func(s *sample, _ *Options) { s.facts.Nixpkgs.Version = "24.05" }, []string{"source"}, "says the version"},
@@ -246,6 +247,22 @@ func TestDamage(t *testing.T) {
 		{"another tree", func(s *sample, o *Options) {
 			o.Commits = asked{commit: heads.Commit{Rev: gittest.Rev("a"), Tree: gittest.TreeID("b"), Date: time.Unix(1e9, 0).UTC()}}
 		}, []string{"commit"}, "the commit has bbbb"},
+		{"a commit of a fork", func(s *sample, o *Options) {
+			a := o.Commits.(asked)
+			a.fork = true
+			o.Commits = a
+		}, []string{"commit"}, "or from a fork"},
+		{"a cache has another NAR", func(s *sample, o *Options) {
+			other := slices.Clone(s.closure)
+			other[0].NarSize++
+			s.plain, o.Infos = true, known(other)
+		}, []string{"signatures"}, "a binary cache has the NAR hash"},
+		{"a cache knows other references", func(s *sample, o *Options) {
+			other := slices.Clone(s.closure)
+			other[1].References = nil
+			s.plain, o.Infos = true, known(other)
+		}, []string{"signatures"}, "refers to other store objects"},
+		{"no cache has it", func(s *sample, o *Options) { s.plain, o.Infos = true, known(s.closure[:1]) }, []string{"signatures"}, "-nix-2.31: not found"},
 		{"no such commit", func(s *sample, o *Options) {
 			o.Commits = asked{err: &heads.UnknownCommitError{Rev: "a", Repository: "NixOS/nixpkgs"}}
 		}, []string{"commit"}, "has no commit"},
