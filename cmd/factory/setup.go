@@ -23,6 +23,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/keep"
 	"github.com/nixpkgs-factory/factory/internal/notify"
+	"github.com/nixpkgs-factory/factory/internal/provenance"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/smallfile"
@@ -249,6 +250,8 @@ func (a *app) wire(c config.Config, store *record.Store) (*cycle.Factory, error)
 		Store:      store,
 		Repository: repository,
 		Uploads:    a.uploads(c),
+		Sign:       a.signer(c),
+		Builder:    provenance.Builder(a.env),
 		Nix:        a.nix(c, cache),
 		Dir:        c.Cache,
 		Memory:     workdir.SharedMemory,

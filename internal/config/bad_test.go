@@ -67,7 +67,7 @@ func checkErrors(t *testing.T, data string, want []string) []string {
 
 const (
 	valid = "\nchannels: [ { name: a } ]\n"
-	known = "upstream, substituters, publish, images, systems, schedule, timezone, channels, source, compression, state, cache, jitter, grace, limit, backfill, labels, verify, upload, notify, nix or evaluation"
+	known = "upstream, substituters, publish, images, systems, schedule, timezone, channels, source, compression, state, cache, jitter, grace, limit, backfill, labels, verify, upload, notify, attest, sign, nix or evaluation"
 )
 
 func TestErrors(t *testing.T) {

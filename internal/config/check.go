@@ -82,6 +82,26 @@ var (
 		`[A-Z_][A-Z0-9_]*`, noVariable)
 )
 
+// privateKey is where a private key is: a file, relative to a folder, or a variable.
+// A key itself, somebody has put here by mistake, is not repeated.
+func privateKey(dir string) form[string] {
+	want := "the file of a private key, such as cosign.key, or env:// and the name, in capitals, of the variable that holds one, such as env://COSIGN_PRIVATE_KEY"
+	return form[string]{want: want, parse: func(s string) (string, error) {
+		if strings.HasPrefix(s, FromEnvironment) {
+			if !keyVariable.MatchString(s) {
+				return "", noVariable(s)
+			}
+			return s, nil
+		}
+		if strings.Contains(s, "://") {
+			return "", errors.New("a key of a service (want a file or a variable: keyless signatures and those of services are made by cosign)")
+		}
+		return resolve(dir, s), nil
+	}}
+}
+
+var keyVariable = regexp.MustCompile(`^env://[A-Z_][A-Z0-9_]*$`)
+
 var (
 	channelPattern    = regexp.MustCompile(`^` + component + `$`)
 	revisionPattern   = regexp.MustCompile(`^` + revision + `$`)

@@ -53,9 +53,19 @@ type Config struct {
 	Verify       []string          // commands for sh -c, in the folder of the file, that an image has to pass before its tag
 	Upload       []Upload          // binary caches that get what upstream does not have
 	Notify       []Notify
+	Attest       bool // an SBOM and the provenance of each image go beside it
+	Sign         Sign
 	Nix          string // that evaluates: auto, tree or path
 	Evaluation   Evaluation
 }
+
+// Sign says what images are signed by.
+type Sign struct {
+	Key string // file of a private key, or env:// and the variable that holds it; "": they are not signed
+}
+
+// FromEnvironment is how a key begins that a variable holds.
+const FromEnvironment = "env://"
 
 // Evaluation bounds what Nix may take to evaluate one nixpkgs for one system.
 type Evaluation struct {

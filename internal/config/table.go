@@ -53,6 +53,10 @@ func (c *Config) rules(dir string) rule {
 			"{ attic: https://attic.example.org, cache: mycache }, { cachix: mycache } or { store: s3://bucket }", (*Upload).keys, Upload.place)},
 		key{name: "notify", rule: mappings(&c.Notify, "webhook", "a list of webhooks, such as [ { urlFrom: FACTORY_WEBHOOK_URL } ]",
 			"a webhook, such as { urlFrom: FACTORY_WEBHOOK_URL }", (*Notify).keys, func(n Notify) string { return n.URLFrom })},
+		key{name: "attest", rule: truth(&c.Attest)},
+		key{name: "sign", rule: mapping("a mapping with key, such as { key: cosign.key }",
+			key{name: "key", missing: "missing: there is nothing to sign by", rule: text(&c.Sign.Key, privateKey(dir))},
+		)},
 		key{name: "nix", value: "auto", rule: text(&c.Nix, oneOf("Nix", "auto", "tree", "path"))},
 		key{name: "evaluation", value: "{}", rule: settings(
 			key{name: "timeout", value: "10m", rule: duration(&c.Evaluation.Timeout, "10s", "24h", "10m")},

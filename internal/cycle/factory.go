@@ -30,6 +30,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/said"
+	"github.com/nixpkgs-factory/factory/internal/sign"
 	"github.com/nixpkgs-factory/factory/internal/upload"
 	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
@@ -48,6 +49,12 @@ type Factory struct {
 	// Uploads are binary caches that get what is published, so that later builds
 	// and users can substitute it.
 	Uploads []upload.Target
+
+	// Sign reads the key that images are signed by; nil: they are not.
+	Sign func() (*sign.Key, error)
+
+	// Builder names who builds, in the provenance of images.
+	Builder string
 
 	// Nix finds the Nix that evaluates a source, and the one that is installed;
 	// asked only when something is built.

@@ -34,6 +34,11 @@ type Part struct {
 
 	Moved record.Moved `json:"moved"` // for this part
 
+	// Bill is the manifest of the SBOM beside the image, and Unsaid why there is none
+	// where there was to be one.
+	Bill   v1.Hash `json:"bill,omitzero"`
+	Unsaid string  `json:"unsaid,omitempty"`
+
 	Err error `json:"-"` // why there is none
 }
 
@@ -102,6 +107,9 @@ func (f *Factory) part(ctx context.Context, j job, system config.System, b *benc
 			return part, fmt.Errorf("publish: %s: %w", t.repo.Ref(digest.String()), err)
 		}
 	}
+	if part.Bill, part.Unsaid, err = f.describePart(ctx, w, stacks, images, j.targets); err != nil {
+		return part, err
+	}
 	f.upload(ctx, w.src, stacks, log)
 	part.Digest = digest.String()
 	return part, nil
@@ -167,6 +175,9 @@ func (f *Factory) planJoin(ctx context.Context, of Part) (job, error) {
 
 func (f *Factory) join(ctx context.Context, j job, parts []Part) (outcome, error) {
 	done := outcome{targets: j.targets}
+	if _, err := f.signer(); err != nil {
+		return done, err
+	}
 	dir, release, err := f.workDir(ctx)
 	if err != nil {
 		return done, err
@@ -201,7 +212,10 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) (outcome, error
 	if err := f.Store.Record(publications(j, done.targets, f.moved(j), f.Now())); err != nil {
 		return done, err
 	}
-	return done, f.Store.Succeed(j.id(), j.commit.Rev)
+	if err := f.Store.Succeed(j.id(), j.commit.Rev); err != nil {
+		return done, err
+	}
+	return done, f.vouchForParts(ctx, j, index, parts, done.targets)
 }
 
 // partOf returns the image of a system, nil for an optional one that upstream

@@ -31,6 +31,9 @@ func (f *Factory) build(ctx context.Context, j job, b *bench, log *slog.Logger) 
 // pass is the way from a commit to the tags of an image.
 func (f *Factory) pass(ctx context.Context, j job, b *bench, fresh bool, log *slog.Logger) (outcome, error) {
 	done := outcome{targets: j.targets}
+	if _, err := f.signer(); err != nil {
+		return done, err
+	}
 	w, end, err := f.begin(ctx, j, b, fresh, log)
 	if err != nil {
 		return done, err
@@ -67,8 +70,9 @@ func (f *Factory) pass(ctx context.Context, j job, b *bench, fresh bool, log *sl
 	if err := f.record(j, done.targets); err != nil {
 		return done, err
 	}
+	said := f.attest(ctx, w, stacks, images, j, index, done.targets)
 	f.upload(ctx, w.src, stacks, log)
-	return done, nil
+	return done, said
 }
 
 // work is what an image is made of and with. Nothing in it changes.

@@ -24,6 +24,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/progress"
 	"github.com/nixpkgs-factory/factory/internal/record"
 	"github.com/nixpkgs-factory/factory/internal/registry"
+	"github.com/nixpkgs-factory/factory/internal/sign"
 	"github.com/nixpkgs-factory/factory/internal/standin"
 	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
@@ -77,6 +78,7 @@ type world struct {
 	log      log
 	wire     wire // to registries
 	client   *registry.Client
+	key      *sign.Key // that images are signed by
 	stall    time.Duration
 	now      time.Time
 	seen     int // requests to the upstream before mark
@@ -176,6 +178,8 @@ func (w *world) open() *cycle.Factory {
 		Cache:      cache,
 		Store:      store,
 		Repository: w.repository,
+		Sign:       w.signer(),
+		Builder:    "https://example.org/builder",
 		Nix: &evaluator.Chooser{
 			Choice:    evaluator.Choice(w.config.Nix),
 			Keep:      keep.Folder{Dir: filepath.Join(w.config.Cache, "nix"), Source: cache, Most: evaluator.MaxClosure, Progress: progress.Silent{}},
@@ -190,6 +194,13 @@ func (w *world) open() *cycle.Factory {
 		Progress:  progress.Silent{},
 		Now:       func() time.Time { return w.now },
 	}
+}
+
+func (w *world) signer() func() (*sign.Key, error) {
+	if w.key == nil {
+		return nil
+	}
+	return func() (*sign.Key, error) { return w.key, nil }
 }
 
 func (w *world) repository(dest config.Destination, under string) (registry.Repository, error) {

@@ -63,6 +63,12 @@ func (a Artifact) manifest(subject v1.Descriptor) (Manifest, v1.Descriptor, erro
 	return m, *desc, nil
 }
 
+// Describe is how the artifact is listed among what refers to its subject.
+func (a Artifact) Describe(subject v1.Descriptor) (v1.Descriptor, error) {
+	_, desc, err := a.manifest(subject)
+	return desc, err
+}
+
 // ReferrersTag is the tag of the list of what refers to a digest, where a registry
 // does not keep that list itself
 // (https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#referrers-tag-schema).
@@ -239,6 +245,9 @@ func nextPage(of *url.URL, link string) (string, error) {
 }
 
 func (r *remoteRepository) Attach(ctx context.Context, subject v1.Descriptor, artifacts ...Artifact) (sent int, err error) {
+	if len(artifacts) == 0 {
+		return 0, nil
+	}
 	found, kept, err := r.referrers(ctx, subject.Digest)
 	if err != nil {
 		return 0, err
@@ -292,6 +301,9 @@ func (l *layoutRepository) Referrers(ctx context.Context, subject v1.Hash) ([]v1
 }
 
 func (l *layoutRepository) Attach(ctx context.Context, subject v1.Descriptor, artifacts ...Artifact) (sent int, err error) {
+	if len(artifacts) == 0 {
+		return 0, nil
+	}
 	if err := l.begin(); err != nil {
 		return 0, err
 	}

@@ -38,7 +38,7 @@ var (
 
 // credentials are the variables that hold secrets of the factory. No pattern
 // above stands for them: who is to have one gets it by name.
-var credentials = []string{"GITHUB_TOKEN", "REGISTRY_PASSWORD", "DOCKERHUB_TOKEN", "ATTIC_TOKEN", "CACHIX_AUTH_TOKEN", "CACHIX_SIGNING_KEY", "DOCKER_AUTH_CONFIG"}
+var credentials = []string{"GITHUB_TOKEN", "REGISTRY_PASSWORD", "DOCKERHUB_TOKEN", "ATTIC_TOKEN", "CACHIX_AUTH_TOKEN", "CACHIX_SIGNING_KEY", "COSIGN_PASSWORD", "COSIGN_PRIVATE_KEY", "DOCKER_AUTH_CONFIG"}
 
 // Environ returns the part of the factory's environment that the lists name,
 // but nothing that is a secret of the factory's.

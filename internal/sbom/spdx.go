@@ -96,7 +96,7 @@ func address(s string) string {
 		return ""
 	}
 	switch u.Scheme {
-	case "http", "https", "ftp", "mirror":
+	case "http", "https", "git+https", "ftp", "mirror":
 		return u.String()
 	}
 	return ""

@@ -1,0 +1,273 @@
+package cycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+
+	"github.com/nixpkgs-factory/factory/internal/evaluator"
+	"github.com/nixpkgs-factory/factory/internal/image"
+	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/pkgmeta"
+	"github.com/nixpkgs-factory/factory/internal/provenance"
+	"github.com/nixpkgs-factory/factory/internal/registry"
+	texts "github.com/nixpkgs-factory/factory/internal/said"
+	"github.com/nixpkgs-factory/factory/internal/sbom"
+	"github.com/nixpkgs-factory/factory/internal/sign"
+)
+
+// What is said of an image goes beside it, once it is there: an SBOM beside that of
+// each system, provenance beside the index, and signatures of all three. None of it
+// changes a byte of the image. An image of which it cannot be said is published all
+// the same, and the job fails.
+
+// signer is the key that images are signed by; nil if they are not.
+func (f *Factory) signer() (*sign.Key, error) {
+	if f.Sign == nil {
+		return nil, nil
+	}
+	key, err := f.Sign()
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	return key, nil
+}
+
+// attest says of an image that was published all that is to be said, wherever it is.
+func (f *Factory) attest(ctx context.Context, w work, s stacks, images []image.Part, j job, index v1.ImageIndex, targets []target) error {
+	said, err := f.describe(ctx, w, s, images, holding(targets, index))
+	if err != nil {
+		err = notAttested(err)
+	}
+	return errors.Join(err, f.vouch(ctx, j, index, said, targets))
+}
+
+func notAttested(err error) error {
+	return fmt.Errorf("published, but not all that is to be said of it is: %w", err)
+}
+
+// holding are the targets that have the image now.
+func holding(targets []target, index v1.ImageIndex) []target {
+	digest, err := index.Digest()
+	return slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return err != nil || t.state.Digest != digest })
+}
+
+// describe puts an SBOM beside the image of each system, and returns the digests of
+// what is said.
+func (f *Factory) describe(ctx context.Context, w work, s stacks, images []image.Part, targets []target) ([]v1.Hash, error) {
+	if !f.Config.Attest {
+		return nil, nil
+	}
+	var said []v1.Hash
+	for i, one := range s.each {
+		digest, err := f.describeOne(ctx, w, one, images[i].Image, targets)
+		if err != nil {
+			return said, fmt.Errorf("%s: SBOM: %w", one.system.Nix, err)
+		}
+		said = append(said, digest)
+	}
+	return said, nil
+}
+
+// describePart does that for a system whose image waits for the others. What goes wrong
+// is told where the image is published: it is not for this that there is no image.
+func (f *Factory) describePart(ctx context.Context, w work, s stacks, images []image.Part, targets []target) (bill v1.Hash, unsaid string, err error) {
+	said, err := f.describe(ctx, w, s, images, targets)
+	switch {
+	case ctx.Err() != nil:
+		return v1.Hash{}, "", ctx.Err()
+	case err != nil:
+		return v1.Hash{}, texts.Begin(err.Error(), maxError), nil
+	case len(said) > 0:
+		bill = said[0]
+	}
+	return bill, "", nil
+}
+
+// vouchForParts is vouch for an image whose SBOMs other machines have made.
+func (f *Factory) vouchForParts(ctx context.Context, j job, index v1.ImageIndex, parts []Part, targets []target) error {
+	var said []v1.Hash
+	var failed error
+	for _, part := range parts {
+		switch {
+		case part.Unsaid != "":
+			failed = errors.Join(failed, notAttested(errors.New(part.Unsaid)))
+		case part.Bill != v1.Hash{}:
+			said = append(said, part.Bill)
+		}
+	}
+	return errors.Join(failed, f.vouch(ctx, j, index, said, targets))
+}
+
+func (f *Factory) describeOne(ctx context.Context, w work, s stack, img v1.Image, targets []target) (v1.Hash, error) {
+	subject, err := partial.Descriptor(img)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	text, err := f.bill(ctx, w, s, img, subject.Digest)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	a := registry.Artifact{Type: sbom.MediaType, Content: text}
+	desc, err := a.Describe(*subject)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	for _, t := range targets {
+		if _, err := t.repo.Attach(ctx, *subject, a); err != nil {
+			return v1.Hash{}, fmt.Errorf("%s: %w", t.ref, err)
+		}
+	}
+	return desc.Digest, nil
+}
+
+// bill writes down what is in the image of one system.
+func (f *Factory) bill(ctx context.Context, w work, s stack, of v1.Image, digest v1.Hash) ([]byte, error) {
+	config, err := of.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	known, err := f.ask(ctx, w, s)
+	if err != nil {
+		return nil, err
+	}
+	objects := s.contents.closure
+	if s.set.HasNixpkgs() {
+		objects = slices.Concat(objects, w.src.objects)
+		for _, p := range w.src.paths() {
+			known[p] = f.metaOfSource(w)
+		}
+	}
+	return sbom.Image{
+		Name:    w.image.RepositoryOf(w.channel.Name),
+		Digest:  digest.String(),
+		Arch:    s.system.Arch,
+		Created: config.Created.Time,
+		Objects: objects,
+		Known:   known,
+	}.SPDX()
+}
+
+// ask has nixpkgs say what it knows of what is in the image. A nixpkgs that refuses
+// says nothing, which is true of it.
+func (f *Factory) ask(ctx context.Context, w work, s stack) (map[nix.StorePath]sbom.Meta, error) {
+	q := pkgmeta.Question{Nixpkgs: w.src.unpacked, System: s.system.Nix}
+	for _, tool := range s.set.Tools {
+		q.Attrs = append(q.Attrs, tool.Attr)
+	}
+	for _, info := range s.contents.closure {
+		q.Paths = append(q.Paths, info.Path)
+	}
+	asking := f.Progress.Start(w.label+" "+s.system.Nix+" licences", 0)
+	known, err := pkgmeta.Ask(ctx, w.nix, filepath.Join(w.own, "meta-"+s.system.Nix), q)
+	asking.Done()
+	if errors.As(err, new(*evaluator.EvalError)) {
+		w.log.Warn("this nixpkgs does not say licences and sources: the SBOM goes without", "system", s.system.Nix, "error", err)
+		return make(map[nix.StorePath]sbom.Meta), nil
+	}
+	return known, err
+}
+
+// metaOfSource is what is known of the nixpkgs in an image. Its licence is in the
+// tree, in the file COPYING.
+func (f *Factory) metaOfSource(w work) sbom.Meta {
+	return sbom.Meta{
+		Name:     "nixpkgs",
+		Version:  w.commit.Rev.String(),
+		Licences: []sbom.Licence{{SPDX: "MIT"}},
+		Sources:  []sbom.Source{{URL: "git+https://github.com/" + f.Config.Upstream.Repository + "@" + w.commit.Rev.String(), Hash: w.src.tree.NarHash.SRI(), Tree: true}},
+	}
+}
+
+// vouch puts the provenance beside an image, and signs both and the SBOMs, which are
+// there.
+func (f *Factory) vouch(ctx context.Context, j job, index v1.ImageIndex, said []v1.Hash, targets []target) error {
+	key, err := f.signer()
+	if err != nil {
+		return notAttested(err)
+	}
+	if key == nil && !f.Config.Attest {
+		return nil
+	}
+	subject, err := partial.Descriptor(index)
+	if err != nil {
+		return err
+	}
+	var artifacts []registry.Artifact
+	if f.Config.Attest {
+		origin, err := f.origin(j, index, subject.Digest)
+		if err != nil {
+			return notAttested(fmt.Errorf("provenance: %w", err))
+		}
+		desc, err := origin.Describe(*subject)
+		if err != nil {
+			return err
+		}
+		artifacts, said = append(artifacts, origin), append(slices.Clone(said), desc.Digest)
+	}
+	said = append(slices.Clone(said), subject.Digest)
+	for _, t := range holding(targets, index) {
+		if _, err := t.repo.Attach(ctx, *subject, artifacts...); err != nil {
+			return notAttested(fmt.Errorf("%s: provenance: %w", t.ref, err))
+		}
+		if err := signAll(ctx, t.repo, said, key); err != nil {
+			return notAttested(fmt.Errorf("%s: signature: %w", t.ref, err))
+		}
+	}
+	return nil
+}
+
+// signAll signs what is in a repository, the last one last: whoever finds that one
+// signed finds the others signed, too.
+func signAll(ctx context.Context, repo registry.Repository, digests []v1.Hash, key *sign.Key) error {
+	if key == nil {
+		return nil
+	}
+	for _, digest := range digests {
+		if _, err := sign.Ensure(ctx, repo, digest, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// origin is the provenance of an image, as far as the commit and the index tell it:
+// machines that have made one image together say the same as one that has made all
+// of it.
+func (f *Factory) origin(j job, index v1.ImageIndex, digest v1.Hash) (registry.Artifact, error) {
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return registry.Artifact{}, err
+	}
+	of := provenance.Image{
+		Name:       j.image.RepositoryOf(j.channel.Name),
+		Digest:     digest.String(),
+		Repository: f.Config.Upstream.Repository,
+		Channel:    j.channel.Name,
+		Revision:   j.commit.Rev.String(),
+		Tree:       j.commit.Tree.String(),
+		ImageName:  j.image.Name(),
+		Recipe:     string(j.recipe),
+		Keys:       f.keys(),
+		Builder:    f.Builder,
+	}
+	if text := manifest.Annotations[image.NarHashLabel]; text != "" {
+		if of.NarHash, err = nix.ParseHash(text); err != nil {
+			return registry.Artifact{}, err
+		}
+	}
+	for _, system := range image.Systems(manifest) {
+		of.Systems = append(of.Systems, system.Nix)
+	}
+	text, err := of.Statement()
+	return registry.Artifact{
+		Type:        provenance.MediaType,
+		Content:     text,
+		Annotations: map[string]string{"in-toto.io/predicate-type": provenance.PredicateType},
+	}, err
+}
