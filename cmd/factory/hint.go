@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"syscall"
 
 	"github.com/nixpkgs-factory/factory/internal/evaluator"
 	"github.com/nixpkgs-factory/factory/internal/toolset"
@@ -20,6 +21,8 @@ func hint(err error) string {
 		return "where a nixpkgs names no Nix, or a tool has to be built, that takes one of this machine's, 2.18 or newer; " + getNix
 	case errors.As(err, &old):
 		return getNix
+	case errors.Is(err, syscall.ENOSPC):
+		return "make room, or name another folder for unfinished work: --cache-dir"
 	}
 	return ""
 }

@@ -17,13 +17,14 @@ type streamed struct {
 	taken     map[string]Taken
 	passed    map[string]bool // that nothing is kept of
 	links     links
+	buffer    *bufio.Reader // for one member after the other: there may be very many
 }
 
 // readStream reads an archive once. What may be a document is kept, what makers
 // name as they name layers is given to take: which of them the image wants, it may
 // say at its end. Whatever else is in the archive is nobody's to have.
 func readStream(ctx context.Context, from io.Reader, take Take) (*streamed, error) {
-	s := &streamed{documents: map[string][]byte{}, taken: map[string]Taken{}, passed: map[string]bool{}, links: links{}}
+	s := &streamed{documents: map[string][]byte{}, taken: map[string]Taken{}, passed: map[string]bool{}, links: links{}, buffer: bufio.NewReaderSize(nil, 128<<10)}
 	headers := headers{Reader: tar.NewReader(from)}
 	for {
 		h, err := headers.next()
@@ -77,7 +78,8 @@ func (s *streamed) forget(name string) {
 const tarBlock = 512
 
 func (s *streamed) file(ctx context.Context, name string, size int64, content io.Reader, take Take) error {
-	r := bufio.NewReaderSize(content, 128<<10)
+	r := s.buffer
+	r.Reset(content)
 	begin, err := r.Peek(int(min(size, tarBlock)))
 	if err != nil {
 		return memberError(name, err)
