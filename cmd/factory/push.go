@@ -82,7 +82,7 @@ mounted from another repository. Of an index there is an entry without platform 
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.to, "to", "", "image to push to, with its first tag (required)")
+	flags.StringVar(&o.to, "to", "", "image to push to, with its first tag (required); latest, if none is named")
 	flags.StringArrayVar(&o.tags, "tag", nil, "another tag; may be repeated")
 	flags.StringArrayVar(&o.like, "like", nil, "image in the same registry that may have layers of this one; may be repeated")
 	flags.StringArrayVar(&o.platforms, "platform", nil, "platform of a source that does not say it, such as linux/arm64; one for all sources, or one for each")

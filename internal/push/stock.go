@@ -15,8 +15,9 @@ import (
 // Reused is the state of a layer that an image under a tag has already.
 const Reused registry.Outcome = "reused"
 
-// atOnce bounds the layers that are being made or sent, and with them the disk:
-// the compressor uses all processors for one, and the registry wants several.
+// atOnce bounds the layers that are being made or sent, and with them disk and
+// memory, for one by zstd may want a window of 128 MiB to be read. The compressor
+// uses all processors for one layer, and the registry wants several.
 const atOnce = 3
 
 // stock is what the repository has of the blobs of a push.
