@@ -12,15 +12,19 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/diff"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/push"
 )
 
+// inActions tells whether GitHub Actions runs this.
+func (a *app) inActions() bool { return a.env("GITHUB_ACTIONS") == "true" }
+
 // tellActions tells GitHub Actions what became of the jobs, where that is what
-// runs this: a table in the step's summary, and the output "published" with the
+// runs this: a table and what changed in the step's summary, and the output "published" with the
 // images in JSON. Failures are annotations, see annotate.
-func (a *app) tellActions(results []cycle.Result) error {
-	if a.env("GITHUB_ACTIONS") != "true" {
+func (a *app) tellActions(results []cycle.Result, changes []*diff.Diff) error {
+	if !a.inActions() {
 		return nil
 	}
 	published := []cycle.Published{}
@@ -29,7 +33,7 @@ func (a *app) tellActions(results []cycle.Result) error {
 			published = append(published, r.Published...)
 		}
 	}
-	if err := appendTo(a.env("GITHUB_STEP_SUMMARY"), func(w io.Writer) error { return summarise(w, results) }); err != nil {
+	if err := appendTo(a.env("GITHUB_STEP_SUMMARY"), func(w io.Writer) error { return summarise(w, results, changes) }); err != nil {
 		return fmt.Errorf("step summary: %w", err)
 	}
 	err := appendTo(a.env("GITHUB_OUTPUT"), func(w io.Writer) error {
@@ -48,7 +52,7 @@ func (a *app) tellActions(results []cycle.Result) error {
 // tellPushed gives GitHub Actions, where that is what runs this, the digest of what
 // was pushed, and the image by it.
 func (a *app) tellPushed(img push.Image) error {
-	if a.env("GITHUB_ACTIONS") != "true" {
+	if !a.inActions() {
 		return nil
 	}
 	at, _, err := cutTag(img.Image)
@@ -100,8 +104,8 @@ func escape(s string, property bool) string {
 	return s
 }
 
-// summarise writes the results as a Markdown table.
-func summarise(w io.Writer, results []cycle.Result) error {
+// summarise writes the results as a Markdown table, and what changed below it.
+func summarise(w io.Writer, results []cycle.Result, changes []*diff.Diff) error {
 	var b strings.Builder
 	b.WriteString("| channel | name | revision | what changed | image | digest | bytes moved | time |\n|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
@@ -126,6 +130,6 @@ func summarise(w io.Writer, results []cycle.Result) error {
 		}
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
 	}
-	_, err := io.WriteString(w, b.String()+"\n")
+	_, err := io.WriteString(w, b.String()+changesSummary(results, changes)+"\n")
 	return err
 }

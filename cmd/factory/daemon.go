@@ -16,6 +16,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/daemon"
+	"github.com/nixpkgs-factory/factory/internal/diff"
 	"github.com/nixpkgs-factory/factory/internal/metrics"
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/plan"
@@ -161,7 +162,11 @@ func (s *service) cycle(ctx context.Context) (time.Time, error) {
 	if cut != nil { // those who are told have a limit of their own
 		telling = context.WithoutCancel(ctx)
 	}
-	tell(telling, s.factory, s.hooks, results)
+	changes := make([]*diff.Diff, len(results))
+	if !s.hooks.None() {
+		changes = s.changes(telling, s.factory, results)
+	}
+	tell(telling, s.factory, s.hooks, results, changes)
 	if cut != nil {
 		s.health.CutOff(cut)
 		return s.nextTry(start)

@@ -42,6 +42,8 @@ var prepare = sync.OnceValues(func() (*standin.Fixture, error) {
 //	refuse [PREFIX]           answers requests with 403 whose path begins so, or no more
 //	registry VARIABLE [login] starts a registry and puts its address into the variable;
 //	                          with login it wants that of ann, pa55word
+//	hook VARIABLE FILE        starts a webhook that appends events to the file, and puts its
+//	                          address into the variable
 //	await URL                 waits until something answers
 //	requests COUNT PREFIX     counts requests to the upstream
 //	private-nix               makes a Nix store; "inside PROGRAM …" has it as /nix
@@ -64,7 +66,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "head": moveHead, "ratelimit": useUpRateLimit, "registry": startRegistry,
 			"hold": hold, "held": held, "free": free, "refuse": refuse, "await": await, "requests": countRequests,
-			"private-nix": privateNix, "attic": startAttic, "cached": cached,
+			"hook": hook, "private-nix": privateNix, "attic": startAttic, "cached": cached,
 		},
 	})
 }

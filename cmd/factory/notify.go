@@ -8,6 +8,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/cycle"
+	"github.com/nixpkgs-factory/factory/internal/diff"
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/plan"
@@ -37,10 +38,10 @@ func (a *app) webhooks(c config.Config) (*notify.Webhooks, error) {
 // lateness is how long webhooks may keep a command that was interrupted.
 const lateness = 5 * time.Second
 
-// tell tells the webhooks what was published and what failed.
-func tell(ctx context.Context, f *cycle.Factory, hooks *notify.Webhooks, results []cycle.Result) {
+// tell tells the webhooks what was published, with what changed in it, and what failed.
+func tell(ctx context.Context, f *cycle.Factory, hooks *notify.Webhooks, results []cycle.Result, changes []*diff.Diff) {
 	var events []notify.Event
-	for _, r := range results {
+	for i, r := range results {
 		if r.Err != nil && interrupted(ctx, r.Failed) {
 			continue
 		}
@@ -53,6 +54,8 @@ func tell(ctx context.Context, f *cycle.Factory, hooks *notify.Webhooks, results
 			e.Event, e.Error, e.Count = notify.Failed, r.Error, r.Failed
 		case r.Action == plan.None || len(r.Published) == 0:
 			continue
+		default:
+			e.Changed = changed(changes[i])
 		}
 		events = append(events, e)
 	}

@@ -73,8 +73,7 @@ func (a *app) publishIndex(ctx context.Context, o publishIndexOptions) error {
 	for _, parts := range commits {
 		results = append(results, f.Join(ctx, parts))
 	}
-	tell(ctx, f, hooks, results)
-	return a.results(ctx, o.output, results)
+	return a.tellAll(ctx, f, hooks, o.output, results)
 }
 
 // addDue adds the commits and images of a matrix of which there is no part, each with

@@ -63,8 +63,7 @@ func (a *app) rebuild(ctx context.Context, o rebuildOptions) error {
 	if err != nil {
 		return asUsage(err)
 	}
-	tell(ctx, f, hooks, results)
-	return a.results(ctx, o.output, results)
+	return a.tellAll(ctx, f, hooks, o.output, results)
 }
 
 func checkRev(rev string) error {

@@ -45,7 +45,7 @@ func (a *app) report(errs ...error) {
 func (a *app) reporter() (say func(error), advise func(string)) {
 	advise = func(advice string) { fmt.Fprintln(a.stderr, "factory: hint:", advice) }
 	switch {
-	case a.env("GITHUB_ACTIONS") == "true":
+	case a.inActions():
 		return a.annotate, advise
 	case a.logFormat == logJSON:
 		log := a.logger()

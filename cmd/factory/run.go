@@ -10,6 +10,8 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/cycle"
 	"github.com/nixpkgs-factory/factory/internal/daemon"
+	"github.com/nixpkgs-factory/factory/internal/diff"
+	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 )
 
@@ -86,15 +88,24 @@ func (a *app) runOnce(ctx context.Context, o runOptions) error {
 	if err != nil {
 		return cmp.Or(cut, err)
 	}
-	tell(ctx, f, hooks, results)
-	return errors.Join(a.results(ctx, o.output, results), cut)
+	return errors.Join(a.tellAll(ctx, f, hooks, o.output, results), cut)
 }
 
 // asking is what commands do before they know what is to be done.
 const asking = "asking upstream and the registries"
 
+// tellAll tells webhooks and whoever runs the command what became of each job.
+func (a *app) tellAll(ctx context.Context, f *cycle.Factory, hooks *notify.Webhooks, o output, results []cycle.Result) error {
+	changes := make([]*diff.Diff, len(results))
+	if !hooks.None() || a.inActions() {
+		changes = a.changes(ctx, f, results)
+	}
+	tell(ctx, f, hooks, results, changes)
+	return a.results(ctx, o, results, changes)
+}
+
 // results prints what became of each job. Failures make the command fail.
-func (a *app) results(ctx context.Context, o output, results []cycle.Result) error {
+func (a *app) results(ctx context.Context, o output, results []cycle.Result, changes []*diff.Diff) error {
 	a.close() // the bars, before stdout is written to
 	if o.format == "json" {
 		if err := writeJSON(a.stdout, results); err != nil {
@@ -103,7 +114,7 @@ func (a *app) results(ctx context.Context, o output, results []cycle.Result) err
 	} else if err := a.resultTable(ctx, results); err != nil {
 		return err
 	}
-	if err := a.tellActions(results); err != nil {
+	if err := a.tellActions(results, changes); err != nil {
 		return err
 	}
 	var (

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -88,6 +92,23 @@ func held(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 func free(ts *testscript.TestScript, _ bool, _ []string) { of(ts).release() }
+
+// hook starts a webhook that appends the events which it gets to a file.
+func hook(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[1])
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err == nil {
+			_, err = io.Copy(f, r.Body)
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], server.URL)
+}
 
 // refuse has requests answered with 403 whose path begins so; without one, none.
 func refuse(ts *testscript.TestScript, _ bool, args []string) {

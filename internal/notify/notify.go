@@ -43,7 +43,53 @@ type Event struct {
 	Images    []Image   `json:"images"`    // what was published, one for each destination
 	Error     string    `json:"error,omitempty"`
 	Count     int       `json:"count,omitempty"` // tries of this commit that failed in a row
+	Changed   *Changed  `json:"changed,omitempty"`
 	Time      time.Time `json:"time"`
+}
+
+// Changed is what an image that was published has beside the one before it.
+type Changed struct {
+	From    Image    `json:"from"` // by its digest
+	Rev     string   `json:"rev,omitempty"`
+	Systems []System `json:"systems"`
+}
+
+// System is what changed for one system. Sizes are compressed bytes; Download are
+// those that somebody downloads who has the image before.
+type System struct {
+	System     string   `json:"system"`
+	SizeBefore int64    `json:"sizeBefore"`
+	Size       int64    `json:"size"`
+	Download   int64    `json:"download"`
+	Tools      []Change `json:"tools"`
+	Packages   []Change `json:"packages"`
+	More       int      `json:"more,omitempty"` // packages that are not named
+}
+
+// Change is a package that was added, removed or updated, with its versions.
+type Change struct {
+	Name   string   `json:"name"`
+	Change string   `json:"change"`
+	From   []string `json:"from"`
+	To     []string `json:"to"`
+}
+
+// maxPackages is how many packages of a system an event names.
+const maxPackages = 200
+
+// brief is what changed, in a number of packages that every receiver bears.
+func (c *Changed) brief() *Changed {
+	if c == nil {
+		return nil
+	}
+	short := *c
+	short.Systems = slices.Clone(c.Systems)
+	for i, s := range short.Systems {
+		if more := len(s.Packages) - maxPackages; more > 0 {
+			short.Systems[i].Packages, short.Systems[i].More = s.Packages[:maxPackages], more
+		}
+	}
+	return &short
 }
 
 // Image is one in a registry.
@@ -113,6 +159,9 @@ func check(h Hook) (hook, error) {
 	}
 	return hook{}, fmt.Errorf("%s: %s (want an address such as https://HOST/PATH)", cmp.Or(h.Name, "webhook"), reason)
 }
+
+// None tells whether nobody wants to know.
+func (w *Webhooks) None() bool { return len(w.hooks) == 0 }
 
 // Send brings events to the webhooks that want them, in order, to all webhooks
 // at once. A webhook that fails for another reason than the event itself, or that
@@ -196,6 +245,7 @@ func encode(e Event) ([]byte, error) {
 	}
 	e.Error = said.Begin(e.Error, maxError)
 	e.Time = e.Time.UTC()
+	e.Changed = e.Changed.brief()
 	return json.Marshal(e)
 }
 

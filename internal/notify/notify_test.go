@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -193,5 +194,22 @@ func TestNewReportsEach(t *testing.T) {
 	var joined interface{ Unwrap() []error }
 	if !errors.As(err, &joined) || len(joined.Unwrap()) != 2 {
 		t.Errorf("New = %v, want two errors", err)
+	}
+}
+
+// An event names so many packages that every receiver bears it, and says that there
+// are more. What it was made of stays as it is.
+func TestManyPackages(t *testing.T) {
+	c := &Changed{Systems: []System{{System: "x86_64-linux", Packages: make([]Change, maxPackages+7)}, {System: "aarch64-linux"}}}
+	body, err := encode(Event{Event: Published, Changed: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Event
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatal(err)
+	}
+	if s := got.Changed.Systems[0]; len(s.Packages) != maxPackages || s.More != 7 || got.Changed.Systems[1].More != 0 || len(c.Systems[0].Packages) != maxPackages+7 {
+		t.Errorf("%d packages and %d more, of %d", len(s.Packages), s.More, len(c.Systems[0].Packages))
 	}
 }
