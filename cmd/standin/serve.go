@@ -12,6 +12,7 @@ import (
 
 type serveOptions struct {
 	addr, cache  string
+	binaryCache  string
 	channelsYAML string
 	channels     channelsOptions
 }
@@ -55,6 +56,7 @@ openssh-client, xz-utils and zstd, and root or unprivileged user namespaces.`,
 	f := cmd.Flags()
 	f.StringVar(&o.addr, "addr", defaultAddr, "`HOST:PORT` to listen on; port 0 picks a free one")
 	f.StringVar(&o.cache, "cache", "", "`DIR` to keep what is served (default $FACTORY_TEST_CACHE, or factory-standin in the user's cache folder)")
+	f.StringVar(&o.binaryCache, "binary-cache", "", "serve this `DIR` as the binary cache, such as one that is compressed otherwise")
 	f.StringVar(&o.channelsYAML, "channels-yaml", "", "write to `FILE` a channels.yaml that names this server")
 	f.StringVar(&o.channels.image, "image", "images/base", "image `DIR` for that file, from its folder")
 	f.StringVar(&o.channels.publish, "publish", "oci:./registry", "where that file publishes `TO`")
@@ -78,7 +80,7 @@ func serve(ctx context.Context, o serveOptions, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
-	s, err := fixture.Start(ctx, standin.Options{Addr: o.addr})
+	s, err := fixture.Start(ctx, standin.Options{Addr: o.addr, BinaryCache: o.binaryCache})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package standin
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -21,12 +22,13 @@ type Request struct {
 // A Server serves a fixture on a port of its own. Its heads, rate limit and
 // faults are its own too: tests that share a fixture do not see each other.
 type Server struct {
-	fixture *Fixture
-	token   string
-	url     string
-	http    *http.Server
-	mux     *http.ServeMux
-	served  chan struct{} // closed when http has stopped
+	fixture     *Fixture
+	token       string
+	binaryCache string // "": the fixture's
+	url         string
+	http        *http.Server
+	mux         *http.ServeMux
+	served      chan struct{} // closed when http has stopped
 
 	mu       sync.Mutex
 	requests []Request
@@ -46,12 +48,13 @@ func (f *Fixture) Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		fixture: f,
-		token:   o.Token,
-		url:     "http://" + l.Addr().String(),
-		served:  make(chan struct{}),
-		heads:   map[string][]push{},
-		rate:    newRate(o.Token != ""),
+		fixture:     f,
+		token:       o.Token,
+		binaryCache: o.BinaryCache,
+		url:         "http://" + l.Addr().String(),
+		served:      make(chan struct{}),
+		heads:       map[string][]push{},
+		rate:        newRate(o.Token != ""),
 	}
 	s.pushAll()
 	s.mux = s.routes()
@@ -134,7 +137,7 @@ func (s *Server) routes() *http.ServeMux {
 	s.routeGitHub(mux)
 	s.routeArchives(mux)
 	s.routeControl(mux)
-	files := http.StripPrefix("/cache/", http.FileServer(http.Dir(s.fixture.CacheFolder())))
+	files := http.StripPrefix("/cache/", http.FileServer(http.Dir(cmp.Or(s.binaryCache, s.fixture.CacheFolder()))))
 	mux.HandleFunc("GET /cache/{file...}", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("file")
 		switch {

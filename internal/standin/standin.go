@@ -32,6 +32,8 @@ type Options struct {
 	Log      io.Writer // Prepare: a line per step; nil for none
 	Addr     string    // Start: host:port to listen on; "" is a free port of 127.0.0.1
 	Token    string    // Start: the one token the API takes; "" takes any, or none
+
+	BinaryCache string // Start: folder that is served as the binary cache; "" is the fixture's
 }
 
 // CacheDir is where fixtures are kept: $FACTORY_TEST_CACHE,

@@ -1,0 +1,132 @@
+package cycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nixpkgs-factory/factory/internal/layers"
+	"github.com/nixpkgs-factory/factory/internal/progress"
+	"github.com/nixpkgs-factory/factory/internal/registry"
+)
+
+// shop is a repository that remembers how many blobs were on their way at once.
+type shop struct {
+	registry.Repository
+	full chan struct{} // closed when as many are on their way as may be
+	err  error
+
+	mu        sync.Mutex
+	now, most int
+	got       map[v1.Hash]int
+}
+
+func newShop() *shop { return &shop{full: make(chan struct{}), got: map[v1.Hash]int{}} }
+
+func (s *shop) PushBlob(ctx context.Context, layer v1.Layer) (registry.Outcome, error) {
+	digest, err := layer.Digest()
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	s.got[digest]++
+	if s.now++; s.now > s.most {
+		if s.most = s.now; s.most == parallelSends {
+			close(s.full)
+		}
+	}
+	s.mu.Unlock()
+	select {
+	case <-s.full: // nobody goes before there are so many
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now--
+	return registry.Sent, s.err
+}
+
+func blank(n int) *layers.Layer {
+	return layers.Given(v1.Descriptor{Digest: v1.Hash{Algorithm: "sha256", Hex: fmt.Sprintf("%064d", n)}}, v1.Hash{}, nil)
+}
+
+func senderTo(clock *time.Time, shops ...*shop) *sender {
+	j := job{}
+	for i, s := range shops {
+		j.targets = append(j.targets, target{repo: s, ref: fmt.Sprintf("registry-%d", i)})
+	}
+	f := &Factory{Progress: progress.Silent{}, Now: func() time.Time { return *clock }}
+	return f.sender(j)
+}
+
+func TestSendsAreBounded(t *testing.T) {
+	t.Parallel()
+	clock := time.Unix(0, 0)
+	one, two := newShop(), newShop()
+	s := senderTo(&clock, one, two)
+	var group errgroup.Group
+	const n = 5 * parallelSends
+	for i := range 2 * n { // each of them twice, as of two systems
+		group.Go(func() error { return s.send(t.Context(), blank(i%n)) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	s.end()
+	for i, to := range []*shop{one, two} {
+		if to.most != parallelSends {
+			t.Errorf("%d layers were on their way to target %d at once, want %d", to.most, i, parallelSends)
+		}
+		for digest, times := range to.got {
+			if times != 1 {
+				t.Errorf("%s was sent %d times", digest, times)
+			}
+		}
+		if len(to.got) != n {
+			t.Errorf("target %d was sent %d of %d layers", i, len(to.got), n)
+		}
+	}
+	if got := len(s.recent()); got != n {
+		t.Errorf("%d layers are said to be there, want %d", got, n)
+	}
+	clock = clock.Add(believed)
+	if got := s.recent(); len(got) != 0 {
+		t.Errorf("%v are believed to be there still", got)
+	}
+}
+
+// A layer that one target has not got is not said to be there.
+func TestSendFails(t *testing.T) {
+	t.Parallel()
+	clock := time.Unix(0, 0)
+	good, bad := newShop(), newShop()
+	close(good.full)
+	close(bad.full)
+	bad.err = errors.New("no space")
+	s := senderTo(&clock, good, bad)
+	err := s.send(t.Context(), blank(1))
+	if err == nil || err.Error() != "publish: registry-1: no space" || !errors.Is(err, bad.err) {
+		t.Errorf("error %v", err)
+	}
+	if got := inStep("x86_64-linux", inStep("layers", err)); got.Error() != err.Error() {
+		t.Errorf("the error became %v", got)
+	}
+	if slices.Contains(s.recent(), blankDigest(t, 1)) {
+		t.Error("the layer is said to be everywhere")
+	}
+}
+
+func blankDigest(t *testing.T, n int) v1.Hash {
+	digest, err := blank(n).Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
