@@ -9,9 +9,6 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
-
-	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
 )
 
 // maxDict bounds the memory of an xz decoder. It is the dictionary of "xz -9".
@@ -19,20 +16,20 @@ const maxDict = 64 << 20
 
 // xzReader decodes the container format of .xz files, version 1.2.1 of its
 // specification (https://tukaani.org/xz/xz-file-format.txt), for files that are
-// compressed by LZMA2 alone, as all NARs are. It exists because the reader of
-// package xz allocates whatever dictionary a block asks for, up to 4 GiB.
+// compressed by LZMA2 alone, as all NARs are. It exists because packages that read
+// such files allocate whatever dictionary a block asks for, however short the file is.
 type xzReader struct {
 	in   counter
-	dict int // bytes of dictionary that can be of use
+	dict int64 // bytes of dictionary that can be of use
 	err  error
 
 	streams int  // begun so far
 	check   byte // kind of check of the current stream; 0xff between streams
 	blocks  uint64
 
-	block     *lzma.Reader2 // nil between blocks
-	blockFrom int64         // where its compressed data begins
-	blockSize int64         // decoded so far
+	block     *lzma2Reader // nil between blocks
+	blockFrom int64        // where its compressed data begins
+	blockSize int64        // decoded so far
 	want      blockHeader
 	sum       hash.Hash // of the decoded block; nil without check
 }
@@ -67,8 +64,7 @@ func newXZReader(r io.Reader, size int64) *xzReader {
 		buffered = bufio.NewReader(r)
 	}
 	// Nothing can be further back than the beginning.
-	dict := max(lzma.MinDictCap, min(size, maxDict))
-	return &xzReader{in: counter{r: buffered}, dict: int(dict), check: outside}
+	return &xzReader{in: counter{r: buffered}, dict: min(size, maxDict), check: outside}
 }
 
 func (x *xzReader) Read(p []byte) (int, error) {
@@ -83,8 +79,6 @@ func (x *xzReader) Read(p []byte) (int, error) {
 			x.sum.Write(p[:n])
 		}
 		switch {
-		case err == io.EOF && !x.block.EOS():
-			x.err = io.ErrUnexpectedEOF
 		case err == io.EOF:
 			x.err = x.endBlock()
 		case err != nil:
@@ -113,7 +107,7 @@ func (x *xzReader) next() error {
 }
 
 func (x *xzReader) startStream() error {
-	header := make([]byte, xz.HeaderLen)
+	header := make([]byte, headerLen)
 	if _, err := io.ReadFull(&x.in, header[:4]); err != nil {
 		if err == io.EOF && x.streams > 0 {
 			return io.EOF
@@ -126,7 +120,7 @@ func (x *xzReader) startStream() error {
 	if _, err := io.ReadFull(&x.in, header[4:]); err != nil {
 		return cutOff(err)
 	}
-	if !xz.ValidHeader(header) {
+	if !validHeader(header) {
 		return errors.New("xz: bad stream header")
 	}
 	x.streams, x.check, x.blocks = x.streams+1, header[7], 0
@@ -149,9 +143,7 @@ func (x *xzReader) startBlock(first byte) error {
 	}
 	x.want, x.blockFrom, x.blockSize = h, from+int64(len(header)), 0
 	x.sum = newCheck(x.check)
-	dict := lzma.Reader2Config{DictCap: max(lzma.MinDictCap, min(x.dict, int(h.dict)))}
-	// Its errors at this point come again with the first Read.
-	x.block, err = dict.NewReader2(&x.in)
+	x.block, err = newLZMA2Reader(&x.in, min(x.dict, h.dict))
 	return err
 }
 

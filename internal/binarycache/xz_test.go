@@ -64,7 +64,7 @@ func TestXZRefused(t *testing.T) {
 		{"filter", readTestdata(t, "xz/bad-x86-filter.xz"), "xz: filters other than LZMA2 are not supported"},
 		{"dictionary of 1 GiB", readTestdata(t, "xz/bad-dictionary.xz"), "xz: dictionary of 1073741824 bytes (limit 67108864 bytes)"},
 		{"dictionary of 4 GiB", withDict(good, 40), "xz: dictionary of 4294967295 bytes (limit 67108864 bytes)"},
-		{"dictionary beyond the format", withDict(good, 41), "lzma: invalid dictionary size code"},
+		{"dictionary beyond the format", withDict(good, 41), "xz: invalid dictionary size"},
 		{"4 GiB in the second stream", append(bytes.Clone(good), withDict(good, 40)...), "xz: dictionary of 4294967295 bytes (limit 67108864 bytes)"},
 	}
 	for _, tt := range tests {
@@ -80,7 +80,7 @@ func TestXZRefused(t *testing.T) {
 // withDict changes the dictionary size in the first block header of a file.
 func withDict(file []byte, dict byte) []byte {
 	file = bytes.Clone(file)
-	header := file[xz.HeaderLen:]
+	header := file[headerLen:]
 	header = header[:(int(header[0])+1)*4]
 	at := bytes.Index(header, []byte{lzma2, 1})
 	header[at+2] = dict
@@ -100,7 +100,6 @@ func TestXZTruncated(t *testing.T) {
 }
 
 // No change of a byte may change the content unnoticed.
-// (Package lzma lets pass a chunk with more bytes than it needs.)
 func TestXZDamaged(t *testing.T) {
 	text := readTestdata(t, "xz/text")
 	for _, name := range []string{"crc32", "sha256", "blocks"} {

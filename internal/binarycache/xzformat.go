@@ -10,13 +10,33 @@ import (
 	"hash/crc64"
 	"io"
 	"slices"
-
-	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
 )
 
 // lzma2 is the id of the filter that compresses; the others (BCJ, delta) prepare data for it.
 const lzma2 = 0x21
+
+// headerLen is the length of a stream's header.
+const headerLen = 12
+
+// How the blocks of a stream are checked.
+const (
+	checkNone   = 0
+	checkCRC32  = 1
+	checkCRC64  = 4
+	checkSHA256 = 10
+)
+
+// validHeader tells whether these bytes are a stream's header with a check that is
+// known.
+func validHeader(header []byte) bool {
+	switch header[7] {
+	case checkNone, checkCRC32, checkCRC64, checkSHA256:
+	default:
+		return false
+	}
+	return string(header[:6]) == "\xfd7zXZ\x00" && header[6] == 0 &&
+		binary.LittleEndian.Uint32(header[8:]) == crc32.ChecksumIEEE(header[6:8])
+}
 
 // blockHeader is what precedes the data of a block.
 type blockHeader struct {
@@ -53,7 +73,7 @@ func parseBlockHeader(data []byte) (blockHeader, error) {
 	if filter[0] != lzma2 || filter[1] != 1 {
 		return h, errors.New("xz: filters other than LZMA2 are not supported")
 	}
-	h.dict, err = lzma.DecodeDictCap(filter[2])
+	h.dict, err = dictSize(filter[2])
 	return h, err
 }
 
@@ -68,11 +88,11 @@ func readSize(r io.ByteReader) (int64, error) {
 // newCheck returns the hash by which the blocks of a stream are checked, nil for none.
 func newCheck(kind byte) hash.Hash {
 	switch kind {
-	case xz.CRC32:
+	case checkCRC32:
 		return crc32.NewIEEE()
-	case xz.CRC64:
+	case checkCRC64:
 		return crc64.New(crc64.MakeTable(crc64.ECMA))
-	case xz.SHA256:
+	case checkSHA256:
 		return sha256.New()
 	}
 	return nil

@@ -219,4 +219,3 @@ func working() string {
 	}
 	return strings.Join(found, "\n\n")
 }
-
