@@ -57,6 +57,8 @@ func TestShippedExamples(t *testing.T) {
 		{Store: "s3://bucket?region=eu-west-1&secret-key=/run/keys/cache.sec"},
 	}
 	want.Notify = []Notify{{URLFrom: "FACTORY_WEBHOOK_URL", SecretFrom: "FACTORY_WEBHOOK_SECRET", On: []string{"published", "failed"}}}
+	want.Attest = true
+	want.Sign.Key = "env://COSIGN_PRIVATE_KEY"
 	want.Channels = []Channel{
 		{Name: "nixos-26.05", Tags: []string{"latest"}},
 		{

@@ -22,7 +22,7 @@ import (
 )
 
 // What is said of an image goes beside it, once it is there: an SBOM beside that of
-// each system, provenance beside the index, and signatures of all three. None of it
+// each system, provenance beside the index, and signatures of all four. None of it
 // changes a byte of the image. An image of which it cannot be said is published all
 // the same, and the job fails.
 
@@ -184,8 +184,8 @@ func (f *Factory) metaOfSource(w work) sbom.Meta {
 	}
 }
 
-// vouch puts the provenance beside an image, and signs both and the SBOMs, which are
-// there.
+// vouch puts the provenance beside an image, and signs it, what it consists of, and
+// what is said: the SBOMs are there.
 func (f *Factory) vouch(ctx context.Context, j job, index v1.ImageIndex, said []v1.Hash, targets []target) error {
 	key, err := f.signer()
 	if err != nil {
@@ -210,7 +210,15 @@ func (f *Factory) vouch(ctx context.Context, j job, index v1.ImageIndex, said []
 		}
 		artifacts, said = append(artifacts, origin), append(slices.Clone(said), desc.Digest)
 	}
-	said = append(slices.Clone(said), subject.Digest)
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	said = slices.Clone(said)
+	for _, desc := range manifest.Manifests { // some look at what they pull only, the image of one system
+		said = append(said, desc.Digest)
+	}
+	said = append(said, subject.Digest)
 	for _, t := range holding(targets, index) {
 		if _, err := t.repo.Attach(ctx, *subject, artifacts...); err != nil {
 			return notAttested(fmt.Errorf("%s: provenance: %w", t.ref, err))

@@ -45,8 +45,8 @@ func (w *world) attests() {
 }
 
 // said returns what is said of a manifest at a destination, by its type. All of it
-// has to be signed, and the manifest, too, if it is an index.
-func (w *world) said(destination int, channel string, of v1.Hash, isIndex bool) map[string]string {
+// has to be signed, and the manifest, too.
+func (w *world) said(destination int, channel string, of v1.Hash) map[string]string {
 	w.t.Helper()
 	repo, err := w.repository(w.config.Publish[destination], "nixpkgs-"+channel)
 	if err != nil {
@@ -67,9 +67,7 @@ func (w *world) said(destination int, channel string, of v1.Hash, isIndex bool) 
 		}
 		w.signed(repo, desc.Digest)
 	}
-	if isIndex {
-		w.signed(repo, of)
-	}
+	w.signed(repo, of)
 	return all
 }
 
@@ -122,7 +120,7 @@ func TestAttest(t *testing.T) {
 		t.Fatal(err)
 	}
 	system := manifest.Manifests[0].Digest
-	bills, origins := w.said(0, release, system, false), w.said(0, release, want, true)
+	bills, origins := w.said(0, release, system), w.said(0, release, want)
 	if !slices.Equal([]int{len(bills), len(origins)}, []int{1, 1}) {
 		t.Fatalf("there are %d things said of the image of a system and %d of all, want the SBOM and the provenance", len(bills), len(origins))
 	}
@@ -132,7 +130,7 @@ func TestAttest(t *testing.T) {
 			t.Errorf("the provenance does not say %s:\n%s", text, origins[provenance.MediaType])
 		}
 	}
-	if a, b := fmt.Sprint(bills, origins), fmt.Sprint(w.said(1, release, system, false), w.said(1, release, want, true)); a != b {
+	if a, b := fmt.Sprint(bills, origins), fmt.Sprint(w.said(1, release, system), w.said(1, release, want)); a != b {
 		t.Errorf("the layout says otherwise than the registry:\n%s\n%s", a, b)
 	}
 
@@ -155,7 +153,7 @@ func TestAttest(t *testing.T) {
 	if n := w.wire.count("PUT", "/manifests/"); n != 2 {
 		t.Errorf("%d manifests were sent again", n)
 	}
-	w.said(0, release, want, true)
+	w.said(0, release, want)
 }
 
 // isBillOf fails the test unless a text is a sound SPDX document of an image.
@@ -197,8 +195,8 @@ func TestAttestInParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for of, isIndex := range map[v1.Hash]bool{digest: true, manifest.Manifests[0].Digest: false} {
-		if a, b := fmt.Sprint(whole.said(0, release, of, isIndex)), fmt.Sprint(parts.said(0, release, of, isIndex)); a != b {
+	for _, of := range []v1.Hash{digest, manifest.Manifests[0].Digest} {
+		if a, b := fmt.Sprint(whole.said(0, release, of)), fmt.Sprint(parts.said(0, release, of)); a != b {
 			t.Errorf("of %s one says\n%s\nand several\n%s", of, a, b)
 		}
 	}
@@ -230,7 +228,7 @@ func TestAttestFails(t *testing.T) {
 	if r := w.rebuild(release, ""); r.Err != nil {
 		t.Fatal(r.Err)
 	}
-	w.said(0, release, results[0].Published[0].Digest, true)
+	w.said(0, release, results[0].Published[0].Digest)
 }
 
 // A key that cannot be read is told before anything is made.
