@@ -147,8 +147,8 @@ configuration (nothing was done), 130 interrupted.`,
 	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.rebuildCommand(), a.buildCommand(), a.publishIndexCommand(),
-		a.pushCommand(), a.pinCommand(), a.diffCommand(), a.verifyCommand(), a.prefetchCommand(), a.statusCommand(), a.historyCommand(), a.inspectCommand(), a.serveCommand(),
-		a.doctorCommand(), a.loginCommand(), a.initCommand(), a.versionCommand(),
+		a.pushCommand(), a.pinCommand(), a.diffCommand(), a.verifyCommand(), a.prefetchCommand(), a.statusCommand(), a.historyCommand(), a.inspectCommand(),
+		a.serveCommand(), a.pageCommand(), a.doctorCommand(), a.loginCommand(), a.initCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		a.completeFlags(cmd)

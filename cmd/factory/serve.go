@@ -20,11 +20,15 @@ func (a *app) serveCommand() *cobra.Command {
 	var o serveOptions
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Offer the OCI layout as a read-only registry",
+		Short: "Offer the OCI layout as a read-only registry, and pages about the images",
 		Long: `Serves the first oci: destination of the configuration, or the layout that --layout
 names, as a registry that can be pulled from, until interrupted. Container engines
 take a registry on 127.0.0.1 without TLS. The folder has to be there: it is made
-when the first image is published.`,
+when the first image is published.
+
+At the same address, for browsers, are the pages of factory page, with channels.json
+and a feed for each channel. They are made anew when the state has changed, and once a
+minute. With --layout and without a configuration there are none.`,
 		Example: `  factory serve &
   docker pull 127.0.0.1:5000/nixpkgs-nixos-26.05:latest`,
 		Args: noArguments,
@@ -49,7 +53,13 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "factory: serving %s on http://%s\n", o.layout, listener.Addr())
-	server := &http.Server{Handler: serve.Handler(o.layout), ReadHeaderTimeout: 10 * time.Second}
+	handler := serve.Handler(o.layout)
+	if c, err := a.config(false); err == nil {
+		handler = serve.With(handler, a.site(c, o.layout, listener.Addr()))
+	} else {
+		a.logger().Info("there are no pages about the images without a configuration", "error", err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
