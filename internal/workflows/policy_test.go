@@ -74,7 +74,11 @@ func leastPermissions(_ string, w workflow) (problems []string) {
 			continue
 		}
 		for scope, access := range *j.Permissions {
-			if !slices.Contains([]string{"contents: read", "packages: read", "packages: write"}, scope+": "+access) {
+			allowed := []string{"contents: read", "packages: read", "packages: write"}
+			if j.Environment.Name == "github-pages" {
+				allowed = append(allowed, "pages: write", "id-token: write")
+			}
+			if !slices.Contains(allowed, scope+": "+access) {
 				problems = append(problems, "job "+j.ID+" has the permission "+scope+": "+access)
 			}
 		}
@@ -223,6 +227,7 @@ func TestPolicyFinds(t *testing.T) {
 			"on: push\npermissions: { contents: read }\njobs: { a: { permissions: {} } }\n",
 			"on: push\npermissions: {}\njobs: { a: {} }\n",
 			"on: push\npermissions: {}\njobs: { a: { permissions: { contents: write } } }\n",
+			"on: push\npermissions: {}\njobs: { a: { permissions: { pages: write } } }\n",
 		},
 		"runs do not get in each other's way": {
 			"on: push\n" + strings.Replace(head, "group: x, ", "", 1) + "jobs: { a: { timeout-minutes: 5 } }\n",

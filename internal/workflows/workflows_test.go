@@ -59,6 +59,7 @@ type job struct {
 	Container   *struct{ Image, Options string }
 	Timeout     int `yaml:"timeout-minutes"`
 	Permissions *map[string]string
+	Environment struct{ Name, URL string }
 	Env         map[string]string
 	Strategy    struct {
 		Matrix   string
