@@ -32,8 +32,14 @@ func TestWorkflowThatPins(t *testing.T) {
 	log := filepath.Join(dir, "gh.log")
 	env := append(os.Environ(),
 		"PATH="+stub(t, map[string]string{
-			"factory": `[ -z "$TO" ] || echo "FROM org/nixpkgs-nixos-26.05:$TO" >Dockerfile; echo "nixos-26.05 at $TO, as in an image"` + "\n",
-			"gh":      `echo "$*" >>"$LOG"; case $* in "pr list"*) echo "$OPEN" ;; esac` + "\n",
+			"factory": `case "$*" in
+				"pin --output json")
+					[ -z "$TO" ] || echo "FROM 127.0.0.1:5000/org/nixpkgs-nixos-26.05:$TO" >Dockerfile
+					echo "{\"image\": \"127.0.0.1:5000/org/nixpkgs-nixos-26.05:latest\", \"channel\": \"nixos-26.05\", \"rev\": \"$TO\",
+						\"pins\": [{\"file\": \"x.yml\", \"state\": \"left\", \"reason\": \"no\"}, {\"file\": \"Dockerfile\", \"what\": \"image\", \"rev\": \"$WAS\", \"state\": \"pinned\"}]}" ;;
+				"diff --output markdown "*) echo "$4 and $5"; [ "$TO" != 3 ] ;;
+				esac` + "\n",
+			"gh": `echo "$*" >>"$LOG"; case $* in "pr list"*) echo "$OPEN" ;; esac` + "\n",
 		})+":"+os.Getenv("PATH"),
 		"RUNNER_TEMP="+dir, "LOG="+log, "HOME="+dir, "GIT_CONFIG_NOSYSTEM=1",
 	)
@@ -51,14 +57,21 @@ func TestWorkflowThatPins(t *testing.T) {
 	run(nil, `git init -q --bare origin && git init -q -b main clone && cd clone && git remote add origin "$PWD/../origin" &&
 		echo FROM org/nixpkgs-nixos-26.05:1 >Dockerfile && git add . && git -c user.name=a -c user.email=b commit -qm first`)
 
+	was := strings.Repeat("a", 40)
+	const table = "| file | what | was | |\n|---|---|---|---|\n| `x.yml` |  |  | left no |\n"
+	const image = "127.0.0.1:5000/org/nixpkgs-nixos-26.05:"
+	texts := map[string]string{
+		"2": table + "| `Dockerfile` | image | " + was + " | pinned  |\n\n" + image + was + " and " + image + "2\n",
+		"3": table + "| `Dockerfile` | image | " + was + " | pinned  |\n\n" + image + was + " and " + image + "3\nThe images cannot be compared.\n",
+	}
 	for _, c := range []struct{ to, open, called, pushed string }{
 		{"", "", "", ""},
-		{"2", "", "pr create --head update-nixpkgs --title nixpkgs: nixos-26.05 at 2 --body-file " + dir + "/body", "FROM org/nixpkgs-nixos-26.05:2"},
-		{"3", "17", "pr edit 17 --title nixpkgs: nixos-26.05 at 3 --body-file " + dir + "/body", "FROM org/nixpkgs-nixos-26.05:3"},
+		{"2", "", "pr create --head update-nixpkgs --title nixpkgs: nixos-26.05 at 2 --body-file " + dir + "/body", "FROM 127.0.0.1:5000/org/nixpkgs-nixos-26.05:2"},
+		{"3", "17", "pr edit 17 --title nixpkgs: nixos-26.05 at 3 --body-file " + dir + "/body", "FROM 127.0.0.1:5000/org/nixpkgs-nixos-26.05:3"},
 	} {
 		os.Remove(log)
 		for _, script := range scripts {
-			run([]string{"TO=" + c.to, "OPEN=" + c.open}, script)
+			run([]string{"TO=" + c.to, "OPEN=" + c.open, "WAS=" + was}, script)
 		}
 		called, _ := os.ReadFile(log) // not there if gh was not called
 		if c.called == "" != (len(called) == 0) || !strings.Contains(string(called), c.called) {
@@ -68,9 +81,12 @@ func TestWorkflowThatPins(t *testing.T) {
 		if got := strings.TrimSpace(string(out)); got != c.pushed || err != nil && c.pushed != "" {
 			t.Errorf("to %q: pushed was %q (%v), want %q", c.to, got, err, c.pushed)
 		}
-	}
-	body, err := os.ReadFile(filepath.Join(dir, "body"))
-	if err != nil || string(body) != "```\nnixos-26.05 at 3, as in an image\n```\n" {
-		t.Errorf("the text of the pull request is %q (%v)", body, err)
+		if c.to == "" {
+			continue
+		}
+		body, err := os.ReadFile(filepath.Join(dir, "body"))
+		if err != nil || string(body) != texts[c.to] {
+			t.Errorf("to %q: the text of the pull request is\n%s(%v), want\n%s", c.to, body, err, texts[c.to])
+		}
 	}
 }
