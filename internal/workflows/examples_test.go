@@ -47,7 +47,7 @@ func TestAllExamplesAreTested(t *testing.T) {
 		"attic-server/compose.yml", "attic-server/kubernetes.yaml", "attic-server/server.toml", // run by the test of images/attic-server
 		"gitlab-ci.yml", "forgejo-workflow.yml", "github-workflow.yml", "embed.go", "kubernetes-cronjob.yaml", "prometheus-alerts.yaml",
 		"push/github-workflow.yml", "push/forgejo-workflow.yml", "push/gitlab-ci.yml", "push/bazel-and-dockerfile.sh",
-		"push/default.nix", "push/flake/flake.nix", "update-nixpkgs.yml",
+		"push/default.nix", "push/flake/flake.nix", "update-nixpkgs.yml", "renovate.json",
 		"systemd/factory.service", "systemd/factory.timer", "systemd/factory-daemon.service",
 	}
 	err := filepath.WalkDir(examples, func(name string, d os.DirEntry, err error) error {
