@@ -18,6 +18,7 @@ import (
 type diffOptions struct {
 	output
 	exitCode bool
+	files    bool
 }
 
 func (a *app) diffCommand() *cobra.Command {
@@ -30,6 +31,10 @@ image A to image B, which settings differ (environment, entrypoint, user and oth
 how large both are, and what somebody who has A downloads for B. Only manifests and
 configurations are read: no layer is downloaded. No configuration is needed.
 
+--files reads one layer of each, that with the root file system, and shows what differs
+beside the store: files by mode, size and digest, folders, and links by the package and
+the file that they lead to.
+
 A and B are references into a registry, or oci:DIR:NAME:TAG (or @DIGEST) for an OCI
 layout. Of images that the factory did not make, what they say is compared; notes
 name the rest.
@@ -41,10 +46,10 @@ downloads everything from the first layer that differs.
 
 JSON: {a: {image, digest, channel, rev}, b, same, systems: [{system, same, a: {digest,
 size, layers}, b, download: {byDigest: {bytes, layers}, classic}, tools: [{name,
-change, from, to}], packages, settings: [{name, from, to}], notes}]}; b, classic and
-packages are like what stands before them. change is one of added, removed, updated
-and rebuilt (the same version at another store path). A system that only one image
-has lacks the other side and download.`,
+change, from, to}], packages, settings: [{name, from, to}], files, notes}]}; b,
+classic, packages and files are like what stands before them. change is one of added,
+removed, updated and rebuilt (the same version at another store path). A system that
+only one image has lacks the other side and download.`,
 		Example: `  factory diff ghcr.io/org/nixpkgs-nixos-26.05:COMMIT ghcr.io/org/nixpkgs-nixos-26.05:latest
   factory diff --output markdown A B >>"$GITHUB_STEP_SUMMARY"
   factory diff --output json A B | jq -r '.systems[0].packages[] | select(.change == "updated") | .name'`,
@@ -59,6 +64,7 @@ has lacks the other side and download.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args[0], args[1], o) },
 	}
 	cmd.Flags().BoolVar(&o.exitCode, "exit-code", false, "exit 1 if the images differ")
+	cmd.Flags().BoolVar(&o.files, "files", false, "compare files beside the store, too")
 	o.addFlag(cmd, "markdown")
 	return cmd
 }
@@ -67,11 +73,11 @@ func (a *app) diff(ctx context.Context, from, to string, o diffOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	had, err := a.diffSide(ctx, from)
+	had, err := a.diffSide(ctx, from, o.files)
 	if err != nil {
 		return err
 	}
-	has, err := a.diffSide(ctx, to)
+	has, err := a.diffSide(ctx, to, o.files)
 	if err != nil {
 		return err
 	}
@@ -90,14 +96,15 @@ func (a *app) diff(ctx context.Context, from, to string, o diffOptions) error {
 	return err
 }
 
-// diffSide reads the manifests and configurations of an image.
-func (a *app) diffSide(ctx context.Context, ref string) (diff.Image, error) {
+// diffSide reads the manifests and configurations of an image and, if they are to be
+// compared, its files.
+func (a *app) diffSide(ctx context.Context, ref string, files bool) (diff.Image, error) {
 	repo, tag, err := a.reference(ref)
 	if err != nil {
 		return diff.Image{}, err
 	}
 	a.doing = "reading " + ref
-	side, err := readSide(ctx, repo, tag)
+	side, err := readSide(ctx, repo, tag, files)
 	side.Image = ref
 	if err != nil && !strings.HasPrefix(err.Error(), ref+": ") { // layouts say it
 		err = fmt.Errorf("%s: %w", ref, err)
@@ -105,7 +112,7 @@ func (a *app) diffSide(ctx context.Context, ref string) (diff.Image, error) {
 	return side, err
 }
 
-func readSide(ctx context.Context, repo registry.Repository, tag string) (side diff.Image, err error) {
+func readSide(ctx context.Context, repo registry.Repository, tag string, files bool) (side diff.Image, err error) {
 	images, root, err := registry.Images(ctx, repo, tag)
 	if err != nil {
 		return side, err
@@ -118,6 +125,9 @@ func readSide(ctx context.Context, repo registry.Repository, tag string) (side d
 	}
 	for _, img := range images {
 		part, err := diff.Read(img)
+		if err == nil && files {
+			err = part.ReadFiles(img)
+		}
 		if err != nil {
 			return side, err
 		}

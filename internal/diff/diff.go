@@ -34,6 +34,9 @@ type System struct {
 	Packages []Change  `json:"packages"`
 	Settings []Setting `json:"settings"`
 
+	// Files are what lies beside the store, where that was asked for.
+	Files []Setting `json:"files,omitempty"`
+
 	Notes []string `json:"notes"` // what could not be compared, and why
 }
 
@@ -105,6 +108,9 @@ func compareParts(a, b *Part) System {
 		for _, note := range side.part.Notes {
 			s.Notes = append(s.Notes, side.name+": "+note)
 		}
+	}
+	if a.Files != nil && b.Files != nil {
+		s.Files = differing(a.Files, b.Files)
 	}
 	if a.Tools != nil && b.Tools != nil {
 		s.Tools = changes(a.Tools, b.Tools)

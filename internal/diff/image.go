@@ -28,9 +28,10 @@ type Part struct {
 	Digest   v1.Hash
 	Layers   []Layer // the first lies at the bottom
 	Config   v1.Config
-	Tools    []Package // nil: not known
-	Packages []Package // nil: not known
-	Notes    []string  // what is not known
+	Tools    []Package         // nil: not known
+	Packages []Package         // nil: not known
+	Files    map[string]string // what lies beside the store, by its path; nil: not asked for, or not known
+	Notes    []string          // what is not known
 }
 
 // Layer is a layer by its digest.

@@ -39,8 +39,13 @@ func (s System) Rows() (rows []Row, rebuilt []string) {
 	}
 	add("tool", s.Tools)
 	add("package", s.Packages)
-	for _, c := range s.Settings {
-		row := Row{What: "setting", Name: c.Name, Change: Updated}
+	rows = append(rows, settingRows("setting", s.Settings)...)
+	return append(rows, settingRows("file", s.Files)...), rebuilt
+}
+
+func settingRows(what string, list []Setting) (rows []Row) {
+	for _, c := range list {
+		row := Row{What: what, Name: c.Name, Change: Updated}
 		switch {
 		case c.From == nil:
 			row.Change, row.To = Added, quoted(*c.To)
@@ -51,7 +56,7 @@ func (s System) Rows() (rows []Row, rebuilt []string) {
 		}
 		rows = append(rows, row)
 	}
-	return rows, rebuilt
+	return rows
 }
 
 func quoted(value string) string { return cmp.Or(value, `""`) }
