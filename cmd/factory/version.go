@@ -18,6 +18,15 @@ type build struct {
 	Time     string `json:"time"`     // of the commit; "" where it is not known
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+
+	Modules []module `json:"modules"` // that it was compiled from, by path
+}
+
+// module is a Go module.
+type module struct {
+	Path    string `json:"path"`
+	Version string `json:"version"`
+	Sum     string `json:"sum"` // as in go.sum; "" of a replaced one that is a folder
 }
 
 // thisBuild is the running program.
@@ -30,13 +39,19 @@ var userAgent = "nixpkgs-factory/" + thisBuild.Version + " (+https://github.com/
 // own image is compiled without version control, so that equal sources give equal
 // layers; there the image says the commit.
 func readBuild(env func(string) string) build {
-	b := build{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Revision: env("FACTORY_REVISION")}
+	b := build{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Revision: env("FACTORY_REVISION"), Modules: []module{}}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		b.Version = v
+	}
+	for _, m := range info.Deps {
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		b.Modules = append(b.Modules, module{m.Path, m.Version, m.Sum})
 	}
 	for _, s := range info.Settings {
 		switch s.Key {
@@ -63,7 +78,10 @@ func (b build) String() string {
 	return s + ", " + b.Go + ", " + b.Platform
 }
 
-type versionOptions struct{ output }
+type versionOptions struct {
+	output
+	modules bool
+}
 
 func (a *app) versionCommand() *cobra.Command {
 	var o versionOptions
@@ -71,11 +89,14 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Show which factory this is",
 		Long: `Shows the version of the factory, the commit that it was made from, and the Go that
-it was compiled with. factory --version prints the same line.
+it was compiled with. factory --version prints the same line. --modules adds the Go
+modules that it was compiled from.
 
-JSON: {version, revision, dirty, time, go, platform}; version is "devel" and
-revision is empty where the program was compiled without them.`,
+JSON: {version, revision, dirty, time, go, platform, modules: [{path, version, sum}]};
+version is "devel" and revision is empty where the program was compiled without
+them. The sum is that of go.sum.`,
 		Example: `  factory version
+  factory version --modules
   factory version --output json | jq -r .revision`,
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
@@ -85,10 +106,17 @@ revision is empty where the program was compiled without them.`,
 			if o.format == "json" {
 				return writeJSON(a.stdout, thisBuild)
 			}
-			_, err := fmt.Fprintln(a.stdout, thisBuild)
-			return err
+			if _, err := fmt.Fprintln(a.stdout, thisBuild); err != nil || !o.modules {
+				return err
+			}
+			rows := [][]string{{"MODULE", "VERSION"}}
+			for _, m := range thisBuild.Modules {
+				rows = append(rows, []string{m.Path, m.Version})
+			}
+			return a.table(rows)
 		},
 	}
+	cmd.Flags().BoolVar(&o.modules, "modules", false, "show the Go modules, too (JSON always has them)")
 	o.addFlag(cmd)
 	return cmd
 }
