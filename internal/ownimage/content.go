@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/gobuild"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/recipe"
 )
@@ -19,18 +18,11 @@ import (
 // into the file to. It is one static file, whatever machine this is; nothing of
 // the folder, the machine or the version control gets into it.
 func Compile(ctx context.Context, source string, system config.System, to string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", to, "./cmd/factory")
-	cmd.Dir = source
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system.OS, "GOARCH="+system.Arch,
-		"GOFLAGS=", "GOEXPERIMENT=", "GOFIPS140=off", "GOAMD64=v1", "GOARM64=v8.0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("compile for %s: %w\n%s", system, err, strings.TrimSpace(string(out)))
+	err := gobuild.Program{Source: source, OS: system.OS, Arch: system.Arch}.Compile(ctx, to)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("compile for %s: %w", system, err)
 	}
-	return nil
+	return err
 }
 
 // runnerFiles are for jobs in a container: runners of Gitea and Forgejo keep it

@@ -19,6 +19,7 @@ var documents = []string{
 	guide, root + "/README.md", publishYML,
 	root + "/examples/github-workflow.yml", root + "/examples/gitlab-ci.yml", root + "/examples/forgejo-workflow.yml", root + "/examples/kubernetes-cronjob.yaml",
 	root + "/docs/pushing.md", root + "/examples/push/gitlab-ci.yml", root + "/examples/push/bazel-and-dockerfile.sh", imageAction,
+	root + "/docs/CHANGELOG.md", githubDir + "/CONTRIBUTING.md", githubDir + "/SECURITY.md",
 	root + "/docs/page.md", root + "/docs/pinning.md", root + "/examples/update-nixpkgs.yml",
 	root + "/examples/systemd/factory.service", root + "/examples/systemd/factory-daemon.service", root + "/examples/prometheus-alerts.yaml",
 }
@@ -149,7 +150,8 @@ var (
 
 // Links within the repository lead somewhere.
 func TestLinks(t *testing.T) {
-	for _, file := range []string{guide, root + "/README.md", root + "/images/base/README.md", root + "/docs/pushing.md", root + "/docs/page.md"} {
+	for _, file := range []string{guide, root + "/README.md", root + "/images/base/README.md", root + "/docs/pushing.md", root + "/docs/page.md",
+		root + "/docs/CHANGELOG.md", githubDir + "/CONTRIBUTING.md", githubDir + "/SECURITY.md"} {
 		for _, m := range link.FindAllStringSubmatch(string(readFile(t, file)), -1) {
 			if strings.Contains(m[1], "://") {
 				continue

@@ -64,6 +64,10 @@ func pinned(text string, w workflow) (problems []string) {
 	return problems
 }
 
+// ofReleases are what only a workflow for tags may do, which pull requests and pushes do
+// not start.
+var ofReleases = []string{"contents: write", "id-token: write", "attestations: write"}
+
 func leastPermissions(_ string, w workflow) (problems []string) {
 	if w.Permissions == nil || len(*w.Permissions) > 0 {
 		problems = append(problems, "want permissions: {} at the top")
@@ -73,17 +77,29 @@ func leastPermissions(_ string, w workflow) (problems []string) {
 			problems = append(problems, "job "+j.ID+" does not name its permissions")
 			continue
 		}
+		allowed := []string{"contents: read", "packages: read", "packages: write"}
+		if onlyTags(w) {
+			allowed = append(allowed, ofReleases...)
+		}
+		if j.Environment.Name == "github-pages" {
+			allowed = append(allowed, "pages: write", "id-token: write")
+		}
 		for scope, access := range *j.Permissions {
-			allowed := []string{"contents: read", "packages: read", "packages: write"}
-			if j.Environment.Name == "github-pages" {
-				allowed = append(allowed, "pages: write", "id-token: write")
-			}
 			if !slices.Contains(allowed, scope+": "+access) {
 				problems = append(problems, "job "+j.ID+" has the permission "+scope+": "+access)
 			}
 		}
 	}
 	return problems
+}
+
+// onlyTags tells whether nothing but a tag starts a workflow.
+func onlyTags(w workflow) bool {
+	var on map[string]map[string][]string
+	if w.On.Decode(&on) != nil || len(on) != 1 || len(on["push"]) != 1 {
+		return false
+	}
+	return len(on["push"]["tags"]) > 0
 }
 
 func bounded(_ string, w workflow) (problems []string) {
@@ -228,6 +244,9 @@ func TestPolicyFinds(t *testing.T) {
 			"on: push\npermissions: {}\njobs: { a: {} }\n",
 			"on: push\npermissions: {}\njobs: { a: { permissions: { contents: write } } }\n",
 			"on: push\npermissions: {}\njobs: { a: { permissions: { pages: write } } }\n",
+			"on: { push: { tags: [v*], branches: [main] } }\npermissions: {}\njobs: { a: { permissions: { contents: write } } }\n",
+			"on: { push: { tags: [v*] }, pull_request: { branches: [main] } }\npermissions: {}\njobs: { a: { permissions: { id-token: write } } }\n",
+			"on: { push: { tags: [v*] } }\npermissions: {}\njobs: { a: { permissions: { actions: write } } }\n",
 		},
 		"runs do not get in each other's way": {
 			"on: push\n" + strings.Replace(head, "group: x, ", "", 1) + "jobs: { a: { timeout-minutes: 5 } }\n",
@@ -311,6 +330,30 @@ func TestGroupsOfPublish(t *testing.T) {
 	const want = "publish${{ inputs.channel && '-by-hand-' }}${{ inputs.channel }}${{ inputs.channel && inputs.rev }}${{ inputs.channel && inputs.image }}"
 	if w.Concurrency.Group != want {
 		t.Errorf("the group is %s, want %s", w.Concurrency.Group, want)
+	}
+}
+
+// A job of the release that may change something runs nothing of this repository, and
+// what is made is made by the command that developers run.
+func TestRelease(t *testing.T) {
+	w := readWorkflow(t, folder+"/release.yml")
+	if !onlyTags(w) {
+		t.Error("something else than a tag starts it")
+	}
+	makes := false
+	for _, j := range w.Jobs {
+		for _, s := range j.Steps {
+			makes = makes || s.Run == `make release VERSION="$VERSION"`
+			if strings.Contains(strings.TrimSpace(s.Run), "\n") {
+				t.Errorf("job %s, step %s: a script", j.ID, s.title())
+			}
+			if (*j.Permissions)["contents"] == "write" && strings.HasPrefix(s.Uses, "actions/checkout@") {
+				t.Errorf("job %s may change the repository and has its code", j.ID)
+			}
+		}
+	}
+	if !makes {
+		t.Error("make release is not run")
 	}
 }
 
