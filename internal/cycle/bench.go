@@ -68,7 +68,7 @@ func (f *Factory) gather(ctx context.Context, r revision, log *slog.Logger) (mat
 		release()
 		return materials{}, nil, err
 	}
-	m.made = &shelf{places: make(map[layers.Key]*place)}
+	m.made = newShelf()
 	return m, func() { giveBack(); release() }, nil
 }
 
@@ -96,6 +96,8 @@ type place struct {
 	sync.Mutex
 	layer *layers.Layer
 }
+
+func newShelf() *shelf { return &shelf{places: make(map[layers.Key]*place)} }
 
 // take returns the layer with a key, and makes it if nobody has, or if the files of
 // an object in it that is wanted are not listed.

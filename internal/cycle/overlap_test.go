@@ -219,3 +219,28 @@ func working() string {
 	}
 	return strings.Join(found, "\n\n")
 }
+
+// The disk need not hold all layers of an image: those that were sent are gone when
+// the manifests are sent.
+func TestSentLayersAreDropped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, toRegistry(t))
+	var left []string
+	var once sync.Once
+	w.wire.fails(func(r *http.Request) (*http.Response, error) {
+		if r.Method == "PUT" && strings.Contains(r.URL.Path, "/manifests/") {
+			once.Do(func() {
+				for _, file := range files(t, w.config.Cache) {
+					if len(filepath.Base(file)) == sha256.Size*2 {
+						left = append(left, file)
+					}
+				}
+			})
+		}
+		return nil, nil
+	})
+	w.expect(release + ": build (new commit)")
+	if len(left) != 1 { // what is looked at before a tag leads there
+		t.Errorf("layers on the disk: %v, want the root file system", left)
+	}
+}

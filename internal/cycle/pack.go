@@ -141,7 +141,16 @@ func (f *Factory) packSource(ctx context.Context, w work, v *verdict) (*layers.L
 	if withNixpkgs, err := v.wait(ctx); err != nil || !withNixpkgs {
 		return nil, err
 	}
-	return layer, w.send(ctx, layer)
+	return layer, w.hand(ctx, layer)
+}
+
+// hand sends a layer, and keeps it no longer than somebody may need it.
+func (w work) hand(ctx context.Context, layer *layers.Layer) error {
+	mine, err := w.send(ctx, layer)
+	if err != nil || !mine || w.keeps {
+		return err
+	}
+	return layer.Drop()
 }
 
 func (f *Factory) sourceLayer(ctx context.Context, w work) (*layers.Layer, error) {

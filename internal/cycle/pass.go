@@ -80,6 +80,7 @@ type work struct {
 	revision
 	materials
 	own     string // folder of this image alone
+	keeps   bool   // layers that were sent are kept: another image of the channel may have them, too
 	likely  bool   // nixpkgs is in the image, by all that is known before it is evaluated
 	earlier *lookup
 	// What holds one for each system for which tools are built, and one for each
@@ -103,6 +104,9 @@ func (f *Factory) begin(ctx context.Context, j job, b *bench, fresh bool, log *s
 	}
 	if w.materials, err = f.lay(ctx, b, j.revision, log); err != nil {
 		return w, nil, err
+	}
+	if w.keeps = fresh || len(f.Config.ImagesOf(j.channel)) > 1; fresh {
+		w.made = newShelf() // what lies on the other one may be gone
 	}
 	if w.own, err = os.MkdirTemp(w.dir, j.image.Name()+"-"); err != nil {
 		return w, nil, err

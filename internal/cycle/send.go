@@ -33,7 +33,7 @@ const parallelSends = 4
 
 // believed is for how long nobody asks again for a blob that was sent. A registry
 // may clean up what no manifest names, some hours after it came.
-const believed = 5 * time.Minute
+const believed = 30 * time.Minute
 
 func (f *Factory) sender(j job) *sender {
 	s := &sender{
@@ -56,23 +56,24 @@ type sendError struct {
 func (e *sendError) Error() string { return fmt.Sprintf("publish: %s: %v", e.to, e.err) }
 func (e *sendError) Unwrap() error { return e.err }
 
-// send returns when all targets have the layer, or when somebody else sends it.
-func (s *sender) send(ctx context.Context, layer *layers.Layer) error {
+// send returns when all targets have the layer, or when somebody else sends it: then
+// it is not mine.
+func (s *sender) send(ctx context.Context, layer *layers.Layer) (mine bool, err error) {
 	digest, err := layer.Digest()
 	if err != nil || !s.begin(digest) {
-		return err
+		return false, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range s.targets {
 		group.Go(func() error { return s.sendTo(ctx, i, layer) })
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return true, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.there[digest] = s.now()
-	return nil
+	return true, nil
 }
 
 // begin tells whether nobody sends the layer so far.

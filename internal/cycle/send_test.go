@@ -74,7 +74,10 @@ func TestSendsAreBounded(t *testing.T) {
 	var group errgroup.Group
 	const n = 5 * parallelSends
 	for i := range 2 * n { // each of them twice, as of two systems
-		group.Go(func() error { return s.send(t.Context(), blank(i%n)) })
+		group.Go(func() error {
+			_, err := s.send(t.Context(), blank(i%n))
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
@@ -111,7 +114,7 @@ func TestSendFails(t *testing.T) {
 	close(bad.full)
 	bad.err = errors.New("no space")
 	s := senderTo(&clock, good, bad)
-	err := s.send(t.Context(), blank(1))
+	_, err := s.send(t.Context(), blank(1))
 	if err == nil || err.Error() != "publish: registry-1: no space" || !errors.Is(err, bad.err) {
 		t.Errorf("error %v", err)
 	}

@@ -41,7 +41,7 @@ func (f *Factory) packSystem(ctx context.Context, w work, e evaluated) (stack, e
 	if err != nil {
 		return stack{}, fmt.Errorf("image: %w", err)
 	}
-	if err := w.send(ctx, root); err != nil {
+	if _, err := w.send(ctx, root); err != nil {
 		return stack{}, err
 	}
 	return stack{evaluated: e, contents: contents{closed, store}, below: below, root: root}, nil
@@ -111,7 +111,7 @@ func (f *Factory) packClosure(ctx context.Context, w work, e evaluated, store ob
 			if err != nil {
 				return err
 			}
-			return w.send(ctx, below[i])
+			return w.hand(ctx, below[i])
 		})
 	}
 	if err := group.Wait(); err != nil {

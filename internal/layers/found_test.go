@@ -3,6 +3,7 @@ package layers
 import (
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -40,5 +41,25 @@ func TestFound(t *testing.T) {
 	var lost *LostError
 	if _, err := io.ReadAll(rc); !errors.As(err, &lost) {
 		t.Errorf("bytes of another digest: %v, want a LostError", err)
+	}
+}
+
+func TestDrop(t *testing.T) {
+	layer, err := Packer{Dir: t.TempDir(), Encoding: Gzip}.Files([]File{{Path: "/a", Data: []byte("a")}}, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := layer.file
+	for range 2 { // the second time there is nothing to be done
+		if err := layer.Drop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("the file is left: %v", err)
+	}
+	var lost *LostError
+	if _, err := layer.Compressed(); !errors.As(err, &lost) {
+		t.Errorf("opened a layer that was dropped: %v", err)
 	}
 }

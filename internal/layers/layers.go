@@ -11,6 +11,7 @@ package layers
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -44,6 +45,7 @@ type Layer struct {
 	size           int64
 	media          types.MediaType
 	open           func() (io.ReadCloser, error) // compressed bytes
+	file           string                        // that holds them; "" where none does
 	remote         v1.Layer                      // set for a layer that a registry has
 	inflate        func(io.Reader) (io.ReadCloser, error)
 
@@ -119,6 +121,20 @@ func (l *Layer) Blob() v1.Layer {
 		return &remote.MountableLayer{Layer: l, Reference: mountable.Reference}
 	}
 	return l
+}
+
+// Drop removes the file of a layer that is elsewhere by now, so that a disk need not
+// hold all layers of an image. Who opens the layer afterwards gets a *LostError.
+func (l *Layer) Drop() error {
+	if l.file == "" {
+		return nil
+	}
+	file := l.file
+	l.file = ""
+	l.open = func() (io.ReadCloser, error) {
+		return nil, &LostError{Digest: l.digest, Err: errors.New("it was made and sent, and is not kept on this machine")}
+	}
+	return os.Remove(file)
 }
 
 // Reused tells whether the layer was not made but found in a registry.

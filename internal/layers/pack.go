@@ -234,7 +234,7 @@ func (p Packer) spool(fill func(io.Writer) (*Layer, error)) (_ *Layer, err error
 	if err := os.Rename(f.Name(), name); err != nil {
 		return nil, err
 	}
-	layer.open = openFile(name)
+	layer.open, layer.file = openFile(name), name
 	layer.inflate = func(r io.Reader) (io.ReadCloser, error) { return Decompress(layer.media, r) }
 	return layer, nil
 }
