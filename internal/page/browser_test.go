@@ -59,16 +59,16 @@ func TestPagesInBrowser(t *testing.T) {
 		tab := b.Open(look.width, look.height, look.scheme)
 		for _, name := range shownPages {
 			tab.Load(url + "/" + name)
-			var problems []string
-			tab.Eval(audit, &problems)
-			for _, p := range problems {
-				t.Errorf("%s, %s: %s", look.name, name, p)
-			}
 			if dir := os.Getenv("FACTORY_TEST_SHOTS"); dir != "" {
 				file := filepath.Join(dir, look.name+"-"+strings.ReplaceAll(name, "/", "-")+".png")
 				if err := os.WriteFile(file, tab.Shot(), 0o644); err != nil {
 					t.Fatal(err)
 				}
+			}
+			var problems []string
+			tab.Eval(audit, &problems)
+			for _, p := range problems {
+				t.Errorf("%s, %s: %s", look.name, name, p)
 			}
 		}
 		if said := tab.Problems(); len(said) > 0 {

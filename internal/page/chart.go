@@ -120,6 +120,9 @@ func (p published) BytesChart() chart {
 	}
 	c.Top = weight(most)
 	c.Summary = fmt.Sprintf("%s sent to registries and %s fetched from upstream and binary caches in %d days.", weight(pushed), weight(fetched), days)
+	if most == 0 {
+		c.Summary = fmt.Sprintf("Nothing is on record for the last %d days.", days)
+	}
 	c.Legend = []key{{"pushed", "sent to registries"}, {"fetched", "fetched from upstream and caches"}}
 	return c
 }
@@ -156,7 +159,7 @@ func (p published) lagSummary() string {
 	}
 	var text string
 	if len(lags) == 0 {
-		text = fmt.Sprintf("No new commit was published in the last %d days.", days)
+		text = fmt.Sprintf("No new commit is on record for the last %d days.", days)
 	} else {
 		slices.Sort(lags)
 		text = fmt.Sprintf("%s in %d days: half of them at most %s after the channel’s move, all within %s.",

@@ -54,27 +54,27 @@ func split(image string) place {
 
 func shown(image string) string { return split(image).Ref }
 
-// pin is a text to copy, which names one image or its nixpkgs.
-type pin struct {
+// snippet is a text to copy, which names one image or its nixpkgs.
+type snippet struct {
 	Title string
 	Text  string
 }
 
 // pins are the ways to name a published image. Those that need a hash are left out
 // where that is not known.
-func pins(p published, c config.Config) (list []pin) {
+func pins(p published, c config.Config) (list []snippet) {
 	if p.Publication == nil {
 		return nil
 	}
 	for _, pl := range p.Places {
 		if pl.Pull != "" {
-			list = append(list, pin{"Dockerfile", "FROM " + pl.Pull}, pin{"Pull", "docker pull " + pl.Pull})
+			list = append(list, snippet{"Dockerfile", "FROM " + pl.Pull}, snippet{"Pull", "docker pull " + pl.Pull})
 			break
 		}
 	}
 	if len(list) == 0 && len(p.Places) > 0 {
 		at := p.Places[0].Ref
-		list = append(list, pin{"Load from the layout", fmt.Sprintf("skopeo copy oci:DIR:%s docker-daemon:%s", at, at)})
+		list = append(list, snippet{"Load from the layout", fmt.Sprintf("skopeo copy oci:DIR:%s docker-daemon:%s", at, at)})
 	}
 	if p.Publication.Plain || p.Contents == nil || p.Contents.NarHash.IsZero() {
 		return list
@@ -84,12 +84,12 @@ func pins(p published, c config.Config) (list []pin) {
 
 // nixPins name the nixpkgs that is in an image: what they evaluate to is in its
 // store already.
-func nixPins(p published, c config.Config) []pin {
+func nixPins(p published, c config.Config) []snippet {
 	owner, repo, _ := strings.Cut(c.Upstream.Repository, "/")
 	rev, hash := p.Publication.Rev.String(), p.Contents.NarHash
 	archive := fmt.Sprintf("%s/%s/archive/%s.tar.gz", c.Upstream.Archive, c.Upstream.Repository, rev)
 	template := fmt.Sprintf("%s/<owner>/<repo>/archive/<rev>.tar.gz", c.Upstream.Archive)
-	return []pin{
+	return []snippet{
 		{"All of a project at once", fmt.Sprintf("factory pin --rev %s", rev)},
 		{"flake.nix", fmt.Sprintf(`inputs.nixpkgs.url = "github:%s/%s";`, c.Upstream.Repository, rev)},
 		{"fetchTarball", fmt.Sprintf(`fetchTarball {

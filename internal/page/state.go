@@ -36,12 +36,12 @@ var states = []State{Current, Frozen, Never, Behind, Failing}
 
 // site is what all pages share.
 type site struct {
-	Now        time.Time
-	URL        string
-	Places     []string // that images can be pulled from
-	Identity   string   // the registry that they go to first; "" if there is none
-	Repository string   // owner/name of nixpkgs
-	Channels   []channel
+	Now      time.Time
+	URL      string
+	Places   []string // that images can be pulled from
+	Identity string   // the registry that they go to first; "" if there is none
+	Upstream string   // address of nixpkgs, for people
+	Channels []channel
 }
 
 // channel is a channel with its images.
@@ -75,7 +75,7 @@ type published struct {
 	HasLag      bool
 	Failures    []record.Failure // the newest first
 	Events      []event          // within Window, the newest first
-	Pins        []pin
+	Pins        []snippet
 
 	now time.Time
 }
@@ -84,7 +84,7 @@ type published struct {
 type change struct{ Name, From, To string }
 
 func (d Data) site(o Options) site {
-	s := site{Now: d.Now, URL: o.URL, Repository: d.Config.Upstream.Repository}
+	s := site{Now: d.Now, URL: o.URL, Upstream: upstream(d.Config)}
 	for _, dest := range d.Config.Publish {
 		switch {
 		case dest.Layout == "":
@@ -98,6 +98,15 @@ func (d Data) site(o Options) site {
 		s.Channels = append(s.Channels, d.channel(ch, o))
 	}
 	return s
+}
+
+// upstream is where commits can be looked at: beside the archives, as GitHub has it.
+func upstream(c config.Config) string {
+	base := c.Upstream.Archive
+	if !strings.HasPrefix(base, "http") {
+		base = "https://github.com"
+	}
+	return base + "/" + c.Upstream.Repository
 }
 
 func (d Data) channel(ch config.Channel, o Options) channel {

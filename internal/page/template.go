@@ -55,7 +55,7 @@ func brief(digest fmt.Stringer) string {
 func (s site) Ago(t time.Time) string { return span(max(s.Now.Sub(t), 0)) + "\u00a0ago" }
 
 func (s site) commitURL(rev string) string {
-	return "https://github.com/" + s.Repository + "/commit/" + rev
+	return s.Upstream + "/commit/" + rev
 }
 
 // Commit is the address of a commit.
@@ -63,7 +63,7 @@ func (s site) Commit(rev git.Rev) string { return s.commitURL(rev.String()) }
 
 // Compare is the address of what two commits differ in.
 func (s site) Compare(a, b git.Rev) string {
-	return fmt.Sprintf("https://github.com/%s/compare/%s...%s", s.Repository, a, b)
+	return fmt.Sprintf("%s/compare/%s...%s", s.Upstream, a, b)
 }
 
 // Text is how a state is called.
@@ -95,27 +95,28 @@ func (s site) Summary() string {
 // Several tells whether a channel has more images than one.
 func (c channel) Several() bool { return len(c.Images) > 1 }
 
-// Short is that the commit of the head is on record as published.
+// isHead tells whether what is published is of the channel's head.
 func (p published) isHead() bool {
 	return p.Head != nil && p.Publication != nil && p.Publication.Rev == p.Head.Rev
 }
 
-// Sentence says how an image stands.
+// Waits tells whether the image of the channel's head is waited for, and since when
+// that is known.
+func (p published) Waits() bool { return p.HasLag && !p.isHead() && p.State != Frozen }
+
+// Sentence says how an image stands, but for what Waits says.
 func (p published) Sentence() string {
-	waits := ""
-	if p.HasLag && !p.isHead() {
-		waits = fmt.Sprintf("The channel moved %s ago, and the image of its new commit is not there yet. ", span(p.Lag))
-	}
 	switch {
 	case p.State == Frozen:
 		return "Nothing of this channel changes any more. Its images stay as they are."
 	case p.State == Failing:
-		f := p.Failures[0]
-		return fmt.Sprintf("%sIt has failed %s.", waits, times(f.Count))
+		return fmt.Sprintf("It has failed %s.", times(p.Failures[0].Count))
 	case p.Publication == nil:
-		return waits + "Nothing has been published so far."
+		return "Nothing has been published so far."
+	case p.Waits():
+		return ""
 	case p.State == Behind:
-		return cmp.Or(waits, "The image of the channel’s newest commit is not there yet. ")
+		return "The image of the channel’s newest commit is not there yet."
 	case p.HasLag:
 		return fmt.Sprintf("Published %s after the channel moved.", span(p.Lag))
 	}
@@ -179,7 +180,7 @@ func (p published) Systems() string {
 	return strings.Join(names, ", ")
 }
 
-// Missing are systems that images of the channel are to have and this one has not.
+// Lacks are systems that images of the channel are to have and this one has not.
 func (p published) Lacks() string {
 	var names []string
 	if p.Publication != nil {

@@ -1,4 +1,4 @@
-// What the pages do beyond being read: buttons that copy, and ages that go on.
+// What the pages do beyond being read: buttons that copy, and ages and lags that grow.
 // Without this, nothing is missing but the comfort.
 "use strict";
 
@@ -55,9 +55,10 @@
   };
 
   const age = () => {
-    for (const time of document.querySelectorAll("time[data-age]")) {
+    for (const time of document.querySelectorAll("time[data-age], time[data-lag]")) {
       const minutes = Math.round((Date.now() - Date.parse(time.dateTime)) / 60000);
-      if (minutes >= 0) time.textContent = (span(minutes) + " ago").replaceAll(" ", "\u00a0");
+      const ago = time.dataset.age === undefined ? "" : " ago";
+      if (minutes >= 0) time.textContent = (span(minutes) + ago).replaceAll(" ", "\u00a0");
     }
   };
   age();
