@@ -150,7 +150,7 @@ var (
 
 // Links within the repository lead somewhere.
 func TestLinks(t *testing.T) {
-	for _, file := range []string{guide, root + "/README.md", root + "/images/base/README.md", root + "/docs/pushing.md", root + "/docs/page.md",
+	for _, file := range []string{guide, root + "/README.md", root + "/images/base/README.md", root + "/docs/pushing.md", root + "/docs/page.md", root + "/docs/supply-chain.md",
 		root + "/docs/CHANGELOG.md", githubDir + "/CONTRIBUTING.md", githubDir + "/SECURITY.md"} {
 		for _, m := range link.FindAllStringSubmatch(string(readFile(t, file)), -1) {
 			if strings.Contains(m[1], "://") {

@@ -84,6 +84,9 @@ func leastPermissions(_ string, w workflow) (problems []string) {
 		if j.Environment.Name == "github-pages" {
 			allowed = append(allowed, "pages: write", "id-token: write")
 		}
+		if strings.Contains(j.If, "vars.COSIGN_KEYLESS == 'true'") {
+			allowed = append(allowed, "id-token: write") // it signs by who it is
+		}
 		for scope, access := range *j.Permissions {
 			if !slices.Contains(allowed, scope+": "+access) {
 				problems = append(problems, "job "+j.ID+" has the permission "+scope+": "+access)
@@ -244,6 +247,7 @@ func TestPolicyFinds(t *testing.T) {
 			"on: push\npermissions: {}\njobs: { a: {} }\n",
 			"on: push\npermissions: {}\njobs: { a: { permissions: { contents: write } } }\n",
 			"on: push\npermissions: {}\njobs: { a: { permissions: { pages: write } } }\n",
+			"on: push\npermissions: {}\njobs: { a: { if: github.ref, permissions: { id-token: write } } }\n",
 			"on: { push: { tags: [v*], branches: [main] } }\npermissions: {}\njobs: { a: { permissions: { contents: write } } }\n",
 			"on: { push: { tags: [v*] }, pull_request: { branches: [main] } }\npermissions: {}\njobs: { a: { permissions: { id-token: write } } }\n",
 			"on: { push: { tags: [v*] } }\npermissions: {}\njobs: { a: { permissions: { actions: write } } }\n",
