@@ -42,6 +42,7 @@ func TestContainers(t *testing.T) {
 			t.Run("store", in.testStore)
 			t.Run("damaged", in.testDamaged)
 			t.Run("nixpkgs without a request", in.testRequests)
+			t.Run("pinned project", in.testPinned)
 			t.Run("install", in.testInstall)
 			t.Run("certificates", in.testCertificates)
 			t.Run("store of another user", in.testOwnStore)
