@@ -27,9 +27,9 @@ const (
 	// a round trip, so depth, not bandwidth, is what takes time.
 	parallel = 48
 
-	// maxPaths bounds a closure that a hostile cache would let grow forever.
-	// A NixOS desktop has some 5,000 paths.
-	maxPaths = 100_000
+	// maxPaths bounds a closure that a hostile cache would let grow forever, and
+	// what grouping it takes: 50 MB for so many. A NixOS desktop has some 5,000.
+	maxPaths = 20_000
 )
 
 // Compute returns the closure of roots, sorted by store path.
@@ -77,7 +77,7 @@ type walk struct {
 	found map[nix.StorePath]*nix.PathInfo // nil value: asked for, no answer so far
 }
 
-var errTooLarge = errors.New("closure has more than 100,000 paths")
+var errTooLarge = errors.New("closure has more than 20,000 paths")
 
 // visit asks for each path that has not been asked for. The caller holds mu.
 func (w *walk) visit(paths []nix.StorePath, referrer nix.StorePath) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/closure"
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/grouping"
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/nix"
@@ -89,7 +90,7 @@ func (f *Factory) packClosure(ctx context.Context, w work, e evaluated, store ob
 	for _, tool := range e.set.Tools {
 		list[tool.Path] = true
 	}
-	groups := layers.Group(closed, layers.MaxClosureLayers)
+	groups := grouping.Group(closed, layers.MaxClosureLayers)
 	below := make([]*layers.Layer, len(groups))
 	var todo int64
 	for i, objects := range groups {

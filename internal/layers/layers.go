@@ -1,6 +1,6 @@
 // Package layers turns store objects into the layers of an OCI image: groups of
-// store paths (Group, pure) become deterministic, compressed tar archives
-// (Packer), each with a key that says what is in it.
+// store paths become deterministic, compressed tar archives (Packer), each with a
+// key that says what is in it.
 //
 // The same objects give the same bytes on every machine: owner, modes and times
 // are fixed, entries come in a fixed order, and the compressor and its settings
@@ -33,6 +33,11 @@ const (
 	// layer, separated by spaces.
 	PathsAnnotation = "io.github.nixpkgs-factory.layer.paths"
 )
+
+// MaxClosureLayers is how many layers the closure may take. With the source
+// and the root file system an image has at most 64 layers, which leaves those
+// who build on it half of what container engines allow (about 127).
+const MaxClosureLayers = 62
 
 // Layer is a finished layer. It is a v1.Layer.
 type Layer struct {

@@ -22,6 +22,21 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
 )
 
+// object returns the path info of a store path whose digest is made from seed.
+func object(t testing.TB, seed int, name string, size int64, refs ...nix.PathInfo) nix.PathInfo {
+	t.Helper()
+	digest := strings.Repeat("0", 32-len(fmt.Sprint(seed))) + fmt.Sprint(seed)
+	p, err := nix.ParseStorePathBase(digest + "-" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := nix.PathInfo{Path: p, NarSize: size}
+	for _, r := range refs {
+		info.References = append(info.References, r.Path)
+	}
+	return info
+}
+
 // memory holds NARs by path; an answer is taken from the front of its list
 // until one is left.
 type memory map[nix.StorePath][][]byte

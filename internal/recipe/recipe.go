@@ -18,7 +18,7 @@ import (
 )
 
 // format changes when this program makes another image of the same inputs.
-const format = 2
+const format = 3
 
 // Settings are the settings that enter an image. Adding a field changes every
 // recipe.
