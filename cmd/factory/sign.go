@@ -19,6 +19,9 @@ func (a *app) signer(c config.Config) func() (*sign.Key, error) {
 	if at == "" {
 		return nil
 	}
+	if name, ok := strings.CutPrefix(at, config.FromEnvironment); ok {
+		forget(name)
+	}
 	return func() (*sign.Key, error) {
 		text, err := a.keyText(at)
 		if err != nil {
