@@ -104,6 +104,9 @@ type app struct {
 	moved    cycle.Moved
 }
 
+// Commands are shown in the order in which one meets them.
+func init() { cobra.EnableCommandSorting = false }
+
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "factory",
@@ -120,7 +123,8 @@ channels.yaml says what to follow and where to publish.
 
 Exit codes: 0 done or nothing to do, 1 something failed, 2 wrong usage or
 configuration (nothing was done), 130 interrupted.`,
-		Example: `  factory plan                              what a cycle would do, and why
+		Example: `  factory init                              a channels.yaml and an image folder to begin with
+  factory plan                              what a cycle would do, and why
   factory run --once                        one cycle: build and publish what is new
   factory rebuild --channel nixos-26.05     build again, whatever the plan says
   factory inspect oci:./registry:nixpkgs-nixos-26.05:latest`,
@@ -145,17 +149,27 @@ configuration (nothing was done), 130 interrupted.`,
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "log errors only")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log details")
 	root.SetFlagErrorFunc(wrongFlag)
-	root.AddCommand(
-		a.runCommand(), a.planCommand(), a.rebuildCommand(), a.buildCommand(), a.publishIndexCommand(),
-		a.pushCommand(), a.pinCommand(), a.diffCommand(), a.verifyCommand(), a.prefetchCommand(), a.statusCommand(), a.historyCommand(), a.inspectCommand(),
-		a.serveCommand(), a.pageCommand(), a.doctorCommand(), a.loginCommand(), a.initCommand(), a.versionCommand(),
-	)
+	addGroup(root, "Begin:", a.initCommand(), a.doctorCommand(), a.loginCommand())
+	addGroup(root, "Make images of channels:", a.planCommand(), a.runCommand(), a.rebuildCommand(), a.buildCommand(), a.publishIndexCommand())
+	addGroup(root, "See what became of them:", a.statusCommand(), a.historyCommand(), a.pageCommand(), a.serveCommand())
+	addGroup(root, "Look at any image:", a.inspectCommand(), a.diffCommand(), a.verifyCommand())
+	addGroup(root, "In a project of your own:", a.pinCommand(), a.prefetchCommand(), a.pushCommand())
+	root.AddCommand(a.versionCommand())
 	for _, cmd := range root.Commands() {
 		a.completeFlags(cmd)
 	}
 	strict(root)
 	wrapArgs(root)
 	return root
+}
+
+// addGroup adds commands that the help shows together, in this order.
+func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, cmd := range commands {
+		cmd.GroupID = title
+	}
+	root.AddCommand(commands...)
 }
 
 // wrapArgs makes wrong arguments of every command usage errors.

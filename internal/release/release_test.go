@@ -110,7 +110,8 @@ func TestMake(t *testing.T) {
 	checkSBOM(t, filepath.Join(dir, name+".spdx.json"), version)
 
 	again := o
-	again.Source, again.To, again.Platforms = checkout(t, version), filepath.Join(t.TempDir(), "dist"), []Platform{here}
+	again.Source, again.To, again.Platforms = filepath.Join(t.TempDir(), "elsewhere"), filepath.Join(t.TempDir(), "dist"), []Platform{here}
+	git(t, o.Source, "clone", "--quiet", ".", again.Source)
 	if _, err := Make(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}
