@@ -234,6 +234,17 @@ func TestMarshalNARInfoRejects(t *testing.T) {
 	}
 }
 
+func BenchmarkParseNARInfo(b *testing.B) {
+	text := []byte(appNARInfo)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseNARInfo(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func FuzzParseNARInfo(f *testing.F) {
 	f.Add([]byte(appNARInfo))
 	f.Add([]byte(strings.Replace(appNARInfo, "Sig: ", "CA: fixed:r:sha256:"+treeA16+"\nSig: x\nSig: ", 1)))
