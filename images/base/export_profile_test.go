@@ -155,6 +155,29 @@ func TestExportLinksFiles(t *testing.T) {
 	}
 }
 
+// On overlayfs, what is older than the container is in a layer below: it is copied, for a
+// link would wait for the disk after each file. What the container has made is linked.
+func TestExportCopiesFromEarlierLayers(t *testing.T) {
+	s := newSandbox(t)
+	s.must(`nix-env -i ./hello`)
+	greeting, hello := s.storePath("greeting"), s.storePath("hello")
+	s.write("nix/profile/bin/stat", `#!/bin/sh
+case "$*" in
+"-f -c %T"*) echo overlayfs ;;
+"-c %Z %n"*) /usr/bin/stat "$@" | sed 's|^[0-9]* \(`+greeting+`\)$|1 \1|' ;;
+*) exec /usr/bin/stat "$@" ;;
+esac
+`)
+	s.must(`export-profile /dist`)
+	s.checkStore("/dist")
+	same := func(name string) bool {
+		return s.must(`if [ `+name+` -ef /dist`+name+` ]; then echo yes; fi`) == "yes"
+	}
+	if same(greeting+"/lib/greeting") || !same(hello+"/bin/hello") {
+		t.Errorf("linked are greeting: %v, hello: %v, want only hello", same(greeting+"/lib/greeting"), same(hello+"/bin/hello"))
+	}
+}
+
 func TestExportCopiesBetweenFileSystems(t *testing.T) {
 	s := newSandbox(t)
 	s.must(`nix-env -i ./hello ./tools
