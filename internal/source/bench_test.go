@@ -2,10 +2,17 @@ package source
 
 import (
 	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"errors"
+	"hash"
 	"io"
-	"path/filepath"
+	"net"
+	"os"
 	"sync"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nixpkgs-factory/factory/internal/source/sourcetest"
 )
@@ -73,13 +80,21 @@ func BenchmarkWriteNAR(b *testing.B) {
 	}
 }
 
+// BenchmarkUnpack writes into the folder for temporary files, and into memory.
 func BenchmarkUnpack(b *testing.B) {
 	t := readNixpkgsSized(b)
-	b.SetBytes(t.NarSize)
-	for b.Loop() {
-		if err := t.Unpack(filepath.Join(b.TempDir(), "tree")); err != nil {
-			b.Fatal(err)
-		}
+	for _, where := range []string{os.TempDir(), "/dev/shm"} {
+		b.Run(where, func(b *testing.B) {
+			for b.Loop() {
+				dir, err := os.MkdirTemp(where, "bench-unpack-*")
+				if err != nil {
+					b.Skip(err)
+				}
+				if err := errors.Join(t.Unpack(dir), os.RemoveAll(dir)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
@@ -98,4 +113,50 @@ type count int64
 func (c *count) Write(p []byte) (int, error) {
 	*c += count(len(p))
 	return len(p), nil
+}
+
+// BenchmarkLimit is what the bytes themselves cost on this machine, on one processor.
+func BenchmarkLimit(b *testing.B) {
+	data := make([]byte, 64<<20)
+	for name, h := range map[string]hash.Hash{"SHA-256": sha256.New(), "SHA-1": sha1.New()} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				h.Write(data)
+			}
+		})
+	}
+	b.Run("loopback", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			overLoopback(b, data)
+		}
+	})
+}
+
+func overLoopback(b *testing.B, data []byte) {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	var g errgroup.Group
+	g.Go(func() error {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			return err
+		}
+		_, err = c.Write(data)
+		return errors.Join(err, c.Close())
+	})
+	c, err := l.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	n, err := io.Copy(io.Discard, c)
+	if err = errors.Join(err, g.Wait()); err != nil || n != int64(len(data)) {
+		b.Fatalf("%d bytes, %v", n, err)
+	}
 }
