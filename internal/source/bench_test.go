@@ -83,8 +83,8 @@ func BenchmarkWriteNAR(b *testing.B) {
 // BenchmarkUnpack writes into the folder for temporary files, and into memory.
 func BenchmarkUnpack(b *testing.B) {
 	t := readNixpkgsSized(b)
-	for _, where := range []string{os.TempDir(), "/dev/shm"} {
-		b.Run(where, func(b *testing.B) {
+	for name, where := range map[string]string{"temporary-folder": os.TempDir(), "memory": "/dev/shm"} {
+		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				dir, err := os.MkdirTemp(where, "bench-unpack-*")
 				if err != nil {
