@@ -44,6 +44,7 @@ type sample struct {
 	roots    []nix.StorePath
 	facts    image.Facts
 	set      toolset.Toolset
+	system   config.System
 	plain    bool // no nixpkgs, and a list in the place of the database
 
 	// What is done to the entries of layers: the closure's, the source's, the topmost.
@@ -110,7 +111,7 @@ const versionOfTree = "26.05"
 // good is a sample with nothing wrong: a library, a tool that needs it, and nixpkgs.
 func good(t testing.TB) *sample {
 	t.Helper()
-	s := &sample{nars: nars{}, edit: map[int]func([]entry) []entry{}}
+	s := &sample{system: systemOf("x86_64-linux"), nars: nars{}, edit: map[int]func([]entry) []entry{}}
 	lib := s.object(t, "glibc-2.40", func(w *nar.Writer) {
 		put(t, w, nar.Entry{Kind: nar.Directory}, "")
 		put(t, w, nar.Entry{Path: "lib", Kind: nar.Directory}, "")
@@ -182,7 +183,13 @@ func archive(t testing.TB) *source.Tree {
 	return tree
 }
 
-var system, _ = config.ParseSystem("x86_64-linux")
+func systemOf(name string) config.System {
+	system, err := config.ParseSystem(name)
+	if err != nil {
+		panic(err)
+	}
+	return system
+}
 
 func (s *sample) image(t testing.TB) v1.Image {
 	t.Helper()
@@ -223,7 +230,7 @@ func (s *sample) image(t testing.TB) v1.Image {
 	if s.relist != nil {
 		stack = s.relist(stack)
 	}
-	img, err := image.Assemble(s.facts, image.Settings{System: system, Set: s.set}, stack)
+	img, err := image.Assemble(s.facts, image.Settings{System: s.system, Set: s.set}, stack)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +246,7 @@ func (s *sample) rootfs(t testing.TB) image.Root {
 	if err := os.WriteFile(filepath.Join(dir, "image.nix"), []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	list := image.Inventory{System: system, Recipe: s.facts.Recipe, Missing: []string{}}
+	list := image.Inventory{System: s.system, Recipe: s.facts.Recipe, Missing: []string{}}
 	for _, tool := range s.set.Tools {
 		list.Tools = append(list.Tools, image.InventoryTool{Attr: tool.Attr, Name: tool.Name, Version: tool.Version, Path: tool.Path, Files: []string{"bin/nix"}})
 	}
@@ -262,7 +269,7 @@ func (s *sample) rootfs(t testing.TB) image.Root {
 
 func (s *sample) index(t testing.TB) v1.ImageIndex {
 	t.Helper()
-	index, err := image.Index([]image.Part{{System: system, Image: s.image(t)}})
+	index, err := image.Index([]image.Part{{System: s.system, Image: s.image(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}

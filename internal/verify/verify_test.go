@@ -283,6 +283,60 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// The images of two platforms are verified each, and what they share is read once.
+func TestPlatforms(t *testing.T) {
+	s := good(t)
+	var parts []image.Part
+	for _, name := range []string{"x86_64-linux", "aarch64-linux"} {
+		if s.system = systemOf(name); name == "aarch64-linux" {
+			s.edit[ofRoot] = change("etc/passwd", func(e *entry) { e.Uid = 7; e.Mode = 0o644; e.ModTime = time.Unix(9, 0) })
+		}
+		parts = append(parts, image.Part{System: s.system, Image: s.image(t)})
+	}
+	index, err := image.Index(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Image(t.Context(), Target{Index: index}, s.options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wrong []string
+	for _, c := range r.Checks {
+		if c.Result == Failed {
+			wrong = append(wrong, c.System+" "+c.Name)
+		}
+	}
+	if !slices.Equal(wrong, []string{"aarch64-linux files"}) || len(r.Images) != 2 {
+		t.Errorf("failed %v\n%s", wrong, text(t, r))
+	}
+	var all, shared int64
+	for i, p := range parts {
+		manifest, err := p.Image.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for place, l := range manifest.Layers {
+			if all += l.Size; i == 1 && place < ofRoot {
+				shared += l.Size
+			}
+		}
+	}
+	if shared == 0 || r.Bytes != all-shared {
+		t.Errorf("%d bytes were read, want %d of %d", r.Bytes, all-shared, all)
+	}
+
+	o := s.options(t)
+	o.Wanted = func(p v1.Platform) bool { return p.Architecture == "amd64" }
+	if r, err := Image(t.Context(), Target{Index: index}, o); err != nil || !r.Verified() || len(r.Images) != 1 {
+		t.Errorf("of one platform: %v, %v", results(r, Failed), err)
+	}
+	o.Wanted = func(p v1.Platform) bool { return false }
+	if _, err := Image(t.Context(), Target{Index: index}, o); err == nil || !strings.Contains(err.Error(), "linux/amd64, linux/arm64/v8") {
+		t.Errorf("of no platform: %v", err)
+	}
+}
+
 func TestNotMade(t *testing.T) {
 	img, err := random.Image(100, 1)
 	if err != nil {
