@@ -73,11 +73,22 @@ func (e Encoding) compress(w io.Writer) (io.WriteCloser, error) {
 	return z, nil
 }
 
+// What a zstd layer may make its reader keep in memory: whoever made it, and where
+// it is one of the factory's own, whose windows have 8 MiB.
+const (
+	anyWindow = 128 << 20
+	ownWindow = 16 << 20
+)
+
 // Decompress opens the tar archive in a layer of the given media type.
 func Decompress(media types.MediaType, r io.Reader) (io.ReadCloser, error) {
+	return decompress(media, r, anyWindow)
+}
+
+func decompress(media types.MediaType, r io.Reader, window uint64) (io.ReadCloser, error) {
 	switch media {
 	case types.OCILayerZStd:
-		d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(128<<20))
+		d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(window))
 		if err != nil {
 			return nil, err
 		}

@@ -3,11 +3,14 @@ package layers
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/zstd"
 )
 
 // changed is a layer of which a registry sends other bytes than its digest says.
@@ -64,5 +67,25 @@ func TestRead(t *testing.T) {
 				t.Errorf("%s, %s: Read = %v with the entries %v", encoding, name, err, names)
 			}
 		}
+	}
+}
+
+// A layer that would have its reader keep more than the factory's own layers do is
+// refused before it does.
+func TestScanBoundsWindows(t *testing.T) {
+	var b bytes.Buffer
+	z, err := zstd.NewWriter(&b, zstd.WithWindowSize(2*ownWindow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := z.Write(make([]byte, 3*ownWindow)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Scan(&b, types.OCILayerZStd, 1<<40, func(*tar.Header, io.Reader) error { return nil })
+	if !errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		t.Errorf("Scan() = %v, want %v", err, zstd.ErrWindowSizeExceeded)
 	}
 }
