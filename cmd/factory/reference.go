@@ -195,7 +195,8 @@ func offered(dir string) string {
 	}
 	var names []string
 	for _, desc := range index.Manifests {
-		if ref := desc.Annotations["org.opencontainers.image.ref.name"]; ref != "" {
+		ref := desc.Annotations["org.opencontainers.image.ref.name"]
+		if ref != "" && !registry.Aside(ref[strings.LastIndex(ref, ":")+1:]) {
 			names = append(names, ref)
 		}
 	}

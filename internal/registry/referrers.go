@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -73,6 +74,13 @@ func (a Artifact) Describe(subject v1.Descriptor) (v1.Descriptor, error) {
 // does not keep that list itself
 // (https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#referrers-tag-schema).
 func ReferrersTag(subject v1.Hash) string { return subject.Algorithm + "-" + subject.Hex }
+
+// aside are tags by what they are made of: lists of referrers, and signatures as cosign
+// keeps them.
+var aside = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.sig)?$`)
+
+// Aside tells of a tag whether it leads to what is said of an image, not to one.
+func Aside(tag string) bool { return aside.MatchString(tag) }
 
 // maxReferrers bounds a list of referrers: manifests may have 4 MiB.
 const maxReferrers = 4 << 20
