@@ -246,6 +246,12 @@ func TestGitHub(t *testing.T) {
 			t.Errorf("%s: %s", s.Run, problem)
 		}
 	}
+	// A secret that publish.yml hands to the factory has a place here, too.
+	for _, m := range regexp.MustCompile(`secrets\.([A-Z_]+)`).FindAllStringSubmatch(string(readFile(t, publishYML)), -1) {
+		if !strings.Contains(text, "."+m[1]+" }}") {
+			t.Errorf("nothing gets %s", m[1])
+		}
+	}
 	if got := w.Jobs[0].Permissions; !maps.Equal(*got, map[string]string{"contents": "read", "packages": "write"}) {
 		t.Errorf("permissions: %v", *got)
 	}
