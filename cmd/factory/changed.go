@@ -65,11 +65,11 @@ func atDigest(image, digest string) string {
 
 // compare compares two images by their references.
 func (a *app) compare(ctx context.Context, from, to string) (diff.Diff, error) {
-	had, err := a.diffSide(ctx, from, false)
+	had, err := a.diffSide(ctx, from)
 	if err != nil {
 		return diff.Diff{}, err
 	}
-	has, err := a.diffSide(ctx, to, false)
+	has, err := a.diffSide(ctx, to)
 	return diff.Compare(had, has), err
 }
 

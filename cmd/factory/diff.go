@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,9 +18,11 @@ import (
 
 type diffOptions struct {
 	output
-	exitCode bool
-	files    bool
+	exitCode, files bool
 }
+
+// mostFiles is how many compressed bytes of layers are read without --files.
+const mostFiles = 64 << 20
 
 func (a *app) diffCommand() *cobra.Command {
 	var o diffOptions
@@ -28,16 +31,18 @@ func (a *app) diffCommand() *cobra.Command {
 		Short: "Show what differs between two images",
 		Long: `Shows for each system which tools and packages were added, removed and updated from
 image A to image B, which settings differ (environment, entrypoint, user and others),
-how large both are, and what somebody who has A downloads for B. Only manifests and
-configurations are read: no layer is downloaded. No configuration is needed.
-
---files reads one layer of each, that with the root file system, and shows what differs
-beside the store: files by mode, size and digest, folders, and links by the package and
-the file that they lead to.
+which files outside of the store, how large both are, and what somebody who has A
+downloads for B. No configuration is needed.
 
 A and B are references into a registry, or oci:DIR:NAME:TAG (or @DIGEST) for an OCI
 layout. Of images that the factory did not make, what they say is compared; notes
 name the rest.
+
+Manifests and configurations are read, and for the files the layers that may have
+some: for images of the factory that is one for each system. If these have more than
+64 MiB, files are compared with --files only. A file differs by its kind, mode, owner,
+content or target, not by its time. In images of the factory, the Nix database, its
+roots and the inventory do not count: they say again which packages there are.
 
 Packages are the store paths that the layers' annotations name. Sizes are compressed
 bytes; a layer that an image has twice counts once. To download are the layers that A
@@ -46,10 +51,12 @@ downloads everything from the first layer that differs.
 
 JSON: {a: {image, digest, channel, rev}, b, same, systems: [{system, same, a: {digest,
 size, layers}, b, download: {byDigest: {bytes, layers}, classic}, tools: [{name,
-change, from, to}], packages, settings: [{name, from, to}], files, notes}]}; b,
-classic, packages and files are like what stands before them. change is one of added,
-removed, updated and rebuilt (the same version at another store path). A system that
-only one image has lacks the other side and download.`,
+change, from, to}], packages, settings: [{name, from, to}], files: [{name, change,
+from: {kind, mode, owner, size, sha256, target}, to}], notes}]}; b, classic, packages
+and to are like what stands before them. change is one of added, removed, updated and
+rebuilt: a package of the same version at another store path, a link to the same file
+of another build or version of its package. What is not there is null or left out. A
+system that only one image has lacks the other side and download.`,
 		Example: `  factory diff ghcr.io/org/nixpkgs-nixos-26.05:COMMIT ghcr.io/org/nixpkgs-nixos-26.05:latest
   factory diff --output markdown A B >>"$GITHUB_STEP_SUMMARY"
   factory diff --output json A B | jq -r '.systems[0].packages[] | select(.change == "updated") | .name'`,
@@ -63,8 +70,8 @@ only one image has lacks the other side and download.`,
 
 		RunE: func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args[0], args[1], o) },
 	}
+	cmd.Flags().BoolVar(&o.files, "files", false, "compare files however large the layers are that have them")
 	cmd.Flags().BoolVar(&o.exitCode, "exit-code", false, "exit 1 if the images differ")
-	cmd.Flags().BoolVar(&o.files, "files", false, "compare files beside the store, too")
 	o.addFlag(cmd, "markdown")
 	return cmd
 }
@@ -73,12 +80,20 @@ func (a *app) diff(ctx context.Context, from, to string, o diffOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	had, err := a.diffSide(ctx, from, o.files)
+	had, err := a.diffSide(ctx, from)
 	if err != nil {
 		return err
 	}
-	has, err := a.diffSide(ctx, to, o.files)
+	has, err := a.diffSide(ctx, to)
 	if err != nil {
+		return err
+	}
+	most := int64(mostFiles)
+	if o.files {
+		most = math.MaxInt64
+	}
+	a.doing = "reading layers"
+	if err := diff.ReadFiles(ctx, had, has, most); err != nil {
 		return err
 	}
 	result := diff.Compare(had, has)
@@ -96,15 +111,14 @@ func (a *app) diff(ctx context.Context, from, to string, o diffOptions) error {
 	return err
 }
 
-// diffSide reads the manifests and configurations of an image and, if they are to be
-// compared, its files.
-func (a *app) diffSide(ctx context.Context, ref string, files bool) (diff.Image, error) {
+// diffSide reads the manifests and configurations of an image.
+func (a *app) diffSide(ctx context.Context, ref string) (diff.Image, error) {
 	repo, tag, err := a.reference(ref)
 	if err != nil {
 		return diff.Image{}, err
 	}
 	a.doing = "reading " + ref
-	side, err := readSide(ctx, repo, tag, files)
+	side, err := readSide(ctx, repo, tag)
 	side.Image = ref
 	if err != nil && !strings.HasPrefix(err.Error(), ref+": ") { // layouts say it
 		err = fmt.Errorf("%s: %w", ref, err)
@@ -112,7 +126,7 @@ func (a *app) diffSide(ctx context.Context, ref string, files bool) (diff.Image,
 	return side, err
 }
 
-func readSide(ctx context.Context, repo registry.Repository, tag string, files bool) (side diff.Image, err error) {
+func readSide(ctx context.Context, repo registry.Repository, tag string) (side diff.Image, err error) {
 	images, root, err := registry.Images(ctx, repo, tag)
 	if err != nil {
 		return side, err
@@ -125,9 +139,6 @@ func readSide(ctx context.Context, repo registry.Repository, tag string, files b
 	}
 	for _, img := range images {
 		part, err := diff.Read(img)
-		if err == nil && files {
-			err = part.ReadFiles(img)
-		}
 		if err != nil {
 			return side, err
 		}
@@ -154,9 +165,12 @@ func (a *app) diffTable(d diff.Diff) error {
 		for _, note := range s.Notes {
 			fmt.Fprintf(a.stdout, "  %s\n", note)
 		}
-		changed, rebuilt := s.Rows()
+		changed, rebuilt, links := s.Rows()
 		if len(rebuilt) > 0 {
 			fmt.Fprintf(a.stdout, "  of the same version, built anew: %s\n", plural(len(rebuilt), "package"))
+		}
+		if links > 0 {
+			fmt.Fprintf(a.stdout, "  to other builds of the same packages: %s\n", plural(links, "link"))
 		}
 		if len(changed) == 0 {
 			continue

@@ -1,6 +1,7 @@
 // Package diff compares images by what their manifests and configurations say of
-// them: no layer is read, so images that the factory did not make can be compared
-// as far as they say something of themselves.
+// them, so images that the factory did not make can be compared as far as they say
+// something of themselves. Layers are read by ReadFiles alone, which adds what lies
+// outside of the store.
 package diff
 
 import (
@@ -29,13 +30,11 @@ type System struct {
 	B        *Side     `json:"b,omitempty"`
 	Download *Download `json:"download,omitempty"`
 
-	// Tools, Packages and Settings are sorted by name.
-	Tools    []Change  `json:"tools"`
-	Packages []Change  `json:"packages"`
-	Settings []Setting `json:"settings"`
-
-	// Files are what lies beside the store, where that was asked for.
-	Files []Setting `json:"files,omitempty"`
+	// All of these are sorted by name.
+	Tools    []Change     `json:"tools"`
+	Packages []Change     `json:"packages"`
+	Settings []Setting    `json:"settings"`
+	Files    []FileChange `json:"files"`
 
 	Notes []string `json:"notes"` // what could not be compared, and why
 }
@@ -83,18 +82,18 @@ func Compare(a, b Image) Diff {
 
 func bySystem(parts []Part) map[string]*Part {
 	found := make(map[string]*Part, len(parts))
-	for _, p := range parts {
-		name := p.System
+	for i := range parts {
+		name := parts[i].System
 		for found[name] != nil { // as in indexes with several versions of an OS
 			name += "+"
 		}
-		found[name] = &p
+		found[name] = &parts[i]
 	}
 	return found
 }
 
 func compareParts(a, b *Part) System {
-	s := System{A: a.side(), B: b.side(), Tools: []Change{}, Packages: []Change{}, Settings: []Setting{}, Notes: []string{}}
+	s := System{A: a.side(), B: b.side(), Tools: []Change{}, Packages: []Change{}, Settings: []Setting{}, Files: []FileChange{}, Notes: []string{}}
 	if a == nil || b == nil {
 		return s
 	}
@@ -109,14 +108,14 @@ func compareParts(a, b *Part) System {
 			s.Notes = append(s.Notes, side.name+": "+note)
 		}
 	}
-	if a.Files != nil && b.Files != nil {
-		s.Files = differing(a.Files, b.Files)
-	}
 	if a.Tools != nil && b.Tools != nil {
 		s.Tools = changes(a.Tools, b.Tools)
 	}
 	if a.Packages != nil && b.Packages != nil {
 		s.Packages = changes(a.Packages, b.Packages)
+	}
+	if a.Files != nil && b.Files != nil {
+		s.Files = fileChanges(a.Files, b.Files)
 	}
 	return s
 }

@@ -36,7 +36,7 @@ func FuzzSplitName(f *testing.F) {
 }
 
 func layer(name string, size int64) Layer {
-	return Layer{v1.Hash{Algorithm: "sha256", Hex: name}, size}
+	return Layer{Digest: v1.Hash{Algorithm: "sha256", Hex: name}, Size: size}
 }
 
 func TestDownload(t *testing.T) {
@@ -74,7 +74,7 @@ func TestCompare(t *testing.T) {
 	if d.Same || len(d.Systems) != 2 || d.Systems[0].A != nil || d.Systems[0].Download != nil {
 		t.Fatalf("Compare = %+v", d)
 	}
-	rows, _ := d.Systems[1].Rows()
+	rows, _, _ := d.Systems[1].Rows()
 	want := []Row{
 		{"setting", "cmd", Added, "", `["sh","-c"]`}, {"setting", "env E", Removed, `""`, ""},
 		{"setting", "env P", Updated, "1", "2"}, {"setting", "user", Removed, "0", ""},

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -24,20 +25,27 @@ type Image struct {
 
 // Part is the image for one system.
 type Part struct {
-	System   string // as in x86_64-linux; the platform for what Nix has no name for
+	System   string // as in x86_64-linux; the platform for what Nix has no name for; "unknown"
 	Digest   v1.Hash
 	Layers   []Layer // the first lies at the bottom
 	Config   v1.Config
-	Tools    []Package         // nil: not known
-	Packages []Package         // nil: not known
-	Files    map[string]string // what lies beside the store, by its path; nil: not asked for, or not known
-	Notes    []string          // what is not known
+	Tools    []Package // nil: not known
+	Packages []Package // nil: not known
+	Notes    []string  // what is not known
+
+	// Files are those outside of the store, by their names; nil: not known. Only
+	// ReadFiles reads them.
+	Files map[string]file
+
+	image v1.Image
+	made  bool // by the factory
 }
 
 // Layer is a layer by its digest.
 type Layer struct {
 	Digest v1.Hash
 	Size   int64 // compressed
+	store  bool  // it says that it holds store paths, and so nothing else
 }
 
 // Package is a store path, or a tool.
@@ -60,7 +68,7 @@ func Read(img v1.Image) (Part, error) {
 	if err != nil {
 		return Part{}, err
 	}
-	p := Part{System: systemOf(conf), Digest: digest, Config: conf.Config}
+	p := Part{System: systemOf(conf), Digest: digest, Config: conf.Config, image: img, made: image.Made(manifest.Annotations) == nil}
 	p.readLayers(manifest)
 	p.readTools()
 	return p, nil
@@ -73,34 +81,37 @@ func systemOf(conf *v1.ConfigFile) string {
 	case "linux/arm64", "linux/arm64/v8":
 		return "aarch64-linux"
 	default:
-		return said.Line(platform)
+		return cmp.Or(said.Line(platform), "unknown")
 	}
 }
 
 // readLayers takes the packages from the layers' annotations.
 func (p *Part) readLayers(manifest *v1.Manifest) {
-	unnamed := 0
+	named := 0
+	var wrong error
 	for _, l := range image.Described(manifest) {
-		p.Layers = append(p.Layers, Layer{l.Digest, l.Size})
+		p.Layers = append(p.Layers, Layer{l.Digest, l.Size, len(l.Paths) > 0})
 		for _, base := range l.Paths {
 			store, err := nix.ParseStorePathBase(base)
 			if err != nil {
-				p.Packages = nil
-				p.Notes = append(p.Notes, said.Line(fmt.Sprintf("packages are not known: layer %s: %v", l.Digest, err)))
-				return
+				wrong = cmp.Or(wrong, fmt.Errorf("layer %s: %w", l.Digest, err))
+				continue
 			}
 			name, version := splitName(store.Name())
 			p.Packages = append(p.Packages, Package{name, version, base})
 		}
-		if len(l.Paths) == 0 {
-			unnamed++
+		if len(l.Paths) > 0 {
+			named++
 		}
 	}
 	switch {
+	case wrong != nil:
+		p.Packages = nil
+		p.Notes = append(p.Notes, said.Line("packages are not known: "+wrong.Error()))
 	case p.Packages == nil:
 		p.Notes = append(p.Notes, "packages are not known: no layer says which store paths it has")
-	case image.Made(manifest.Annotations) != nil && unnamed > 0:
-		p.Notes = append(p.Notes, fmt.Sprintf("packages are those of %d of %d layers; the others do not say which store paths they have", len(p.Layers)-unnamed, len(p.Layers)))
+	case !p.made && named < len(p.Layers):
+		p.Notes = append(p.Notes, fmt.Sprintf("packages are those of %d of %d layers; the others do not say which store paths they have", named, len(p.Layers)))
 	}
 }
 

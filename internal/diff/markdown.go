@@ -19,9 +19,10 @@ const (
 // Row is a line of a table: what differs, its name, how, and what it was and is.
 type Row struct{ What, Name, Change, From, To string }
 
-// Rows are all that differs in a system but what was only rebuilt, and the names
-// of that. A tool is not shown again as a package.
-func (s System) Rows() (rows []Row, rebuilt []string) {
+// Rows are all that differs in a system but what was only rebuilt: the names of
+// those packages, and the number of links to them. A tool is not shown again as a
+// package.
+func (s System) Rows() (rows []Row, rebuilt []string, links int) {
 	shown := make(map[string]bool)
 	add := func(what string, list []Change) {
 		for _, c := range list {
@@ -39,24 +40,31 @@ func (s System) Rows() (rows []Row, rebuilt []string) {
 	}
 	add("tool", s.Tools)
 	add("package", s.Packages)
-	rows = append(rows, settingRows("setting", s.Settings)...)
-	return append(rows, settingRows("file", s.Files)...), rebuilt
+	for _, c := range s.Settings {
+		rows = append(rows, c.row())
+	}
+	for _, c := range s.Files {
+		if c.Change == Rebuilt {
+			links++
+			continue
+		}
+		from, to := c.cells()
+		rows = append(rows, Row{"file", c.Name, c.Change, from, to})
+	}
+	return rows, rebuilt, links
 }
 
-func settingRows(what string, list []Setting) (rows []Row) {
-	for _, c := range list {
-		row := Row{What: what, Name: c.Name, Change: Updated}
-		switch {
-		case c.From == nil:
-			row.Change, row.To = Added, quoted(*c.To)
-		case c.To == nil:
-			row.Change, row.From = Removed, quoted(*c.From)
-		default:
-			row.From, row.To = quoted(*c.From), quoted(*c.To)
-		}
-		rows = append(rows, row)
+func (c Setting) row() Row {
+	row := Row{What: "setting", Name: c.Name, Change: Updated}
+	switch {
+	case c.From == nil:
+		row.Change, row.To = Added, quoted(*c.To)
+	case c.To == nil:
+		row.Change, row.From = Removed, quoted(*c.From)
+	default:
+		row.From, row.To = quoted(*c.From), quoted(*c.To)
 	}
-	return rows
+	return row
 }
 
 func quoted(value string) string { return cmp.Or(value, `""`) }
@@ -108,7 +116,7 @@ func (s System) markdown(b *strings.Builder) {
 	for _, note := range s.Notes {
 		fmt.Fprintf(b, "- %s\n", code(note))
 	}
-	rows, rebuilt := s.Rows()
+	rows, rebuilt, links := s.Rows()
 	if len(rows) > 0 {
 		b.WriteString("\n| | name | change | A | B |\n|---|---|---|---|---|\n")
 	}
@@ -120,6 +128,9 @@ func (s System) markdown(b *strings.Builder) {
 	}
 	if len(rebuilt) > 0 {
 		fmt.Fprintf(b, "\nOf the same version, built anew: %d.\n", len(rebuilt))
+	}
+	if links > 0 {
+		fmt.Fprintf(b, "\nLinks to other builds of the same packages: %d.\n", links)
 	}
 }
 

@@ -18,10 +18,8 @@ type Setting struct {
 	To   *string `json:"to"`
 }
 
-func settings(a, b v1.Config) []Setting { return differing(settingsOf(a), settingsOf(b)) }
-
-// differing are values that differ between two sides, by their names.
-func differing(had, has map[string]string) []Setting {
+func settings(a, b v1.Config) []Setting {
+	had, has := settingsOf(a), settingsOf(b)
 	list := []Setting{}
 	for name, value := range had {
 		s := Setting{Name: name, From: &value}

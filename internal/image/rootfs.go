@@ -138,6 +138,12 @@ func (r Root) database() []layers.File {
 	return files
 }
 
+// Recorded tells of a file whether it is one in which an image says what store
+// objects it has: the inventory, the Nix database and its garbage collector's roots.
+func Recorded(name string) bool {
+	return name == InventoryPath || path.Dir(name) == dbDir || path.Dir(name) == gcrootsDir
+}
+
 // folder returns the entries of a sub-folder of the image folder, below to.
 func folder(files []recipe.File, part, to string) []layers.File {
 	var entries []layers.File
