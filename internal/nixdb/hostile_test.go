@@ -70,6 +70,20 @@ func TestReadMade(t *testing.T) {
 	}
 }
 
+// Rows of other tables and indexes say what Nix reads: they have to be as Write makes them.
+func TestReadMadeWhole(t *testing.T) {
+	for name, statement := range map[string]string{
+		"an output":   "INSERT INTO DerivationOutputs (drv, id, path) VALUES (1, 'out', '/nix/store/x')",
+		"a migration": "INSERT INTO SchemaMigrations (migration) VALUES ('20220326-ca-derivations')",
+		"another index": `PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage =
+			(SELECT rootpage FROM sqlite_master WHERE name = 'IndexReference') WHERE name = 'IndexReferrer'`,
+	} {
+		if infos, err := ReadMade(changed(t, statement)); err == nil {
+			t.Errorf("%s: ReadMade = %v", name, infos)
+		}
+	}
+}
+
 // No file makes the library do more than refuse it.
 func FuzzRead(f *testing.F) {
 	data := readFile(f, write(f, sample(f)))

@@ -27,13 +27,22 @@ const (
 //
 // The file may be anybody's: the tables that are read have to be those that Write
 // makes, so that reading them computes nothing, and what is read is bounded.
-func Read(file string) ([]nix.PathInfo, error) { return read(file, tablesRead) }
+func Read(file string) ([]nix.PathInfo, error) {
+	return read(file, func(_ *sql.DB, schema []string) error { return tablesRead(schema) })
+}
 
 // ReadMade is Read for a database as Write makes it, that no Nix has opened: anything
 // else in it is an error. A trigger, for one, would be a program that Nix runs.
-func ReadMade(file string) ([]nix.PathInfo, error) { return read(file, tablesMade) }
+func ReadMade(file string) ([]nix.PathInfo, error) {
+	return read(file, func(db *sql.DB, schema []string) error {
+		if err := tablesMade(schema); err != nil {
+			return err
+		}
+		return whole(db)
+	})
+}
 
-func read(file string, check func([]string) error) ([]nix.PathInfo, error) {
+func read(file string, check func(*sql.DB, []string) error) ([]nix.PathInfo, error) {
 	db, err := open(file, "ro")
 	if err != nil {
 		return nil, err
@@ -45,18 +54,43 @@ func read(file string, check func([]string) error) ([]nix.PathInfo, error) {
 	return infos, nil
 }
 
-func readChecked(db *sql.DB, check func([]string) error) ([]nix.PathInfo, error) {
+func readChecked(db *sql.DB, check func(*sql.DB, []string) error) ([]nix.PathInfo, error) {
 	if err := guard(db); err != nil {
 		return nil, err
 	}
 	schema, err := schemaOf(db)
 	if err == nil {
-		err = check(schema)
+		err = check(db, schema)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return readAll(db)
+}
+
+// empty are the tables that Write leaves without a row. Nix would believe those.
+var empty = []string{"DerivationOutputs", "SchemaMigrations"}
+
+// whole refuses a database whose indexes say something else than its tables, or with
+// rows that Write does not make.
+func whole(db *sql.DB) error {
+	var text string
+	if err := db.QueryRow("PRAGMA integrity_check(1)").Scan(&text); err != nil {
+		return err
+	}
+	if text != "ok" {
+		return fmt.Errorf("damaged: %.200q", text)
+	}
+	for _, table := range empty {
+		var n int
+		if err := db.QueryRow("SELECT count(*) FROM " + table).Scan(&n); err != nil {
+			return err
+		}
+		if n > 0 {
+			return fmt.Errorf("%s: has rows, which the factory does not make", table)
+		}
+	}
+	return nil
 }
 
 // guard bounds what the one connection of a database takes into memory.
