@@ -37,25 +37,28 @@ func (a *app) verifyCommand() *cobra.Command {
 with 0 only if all of this fits:
 
   index       types, sizes, digests and platforms
+  tag         where IMAGE is named by a commit, it is of that commit
   manifest    manifest and configuration of each platform
   labels      against annotations, configuration and the inventory in the image
   layers      digest and diffID of each, and its key
-  files       names, modes, owners and times; no layer hides what another one has
+  files       names, modes and owners as a store has them; no layer hides what
+              another one has
   database    knows every store object that has files, and no other
   contents    NAR hash and size of every store object, computed from its files
   closure     everything that a store object refers to is there
   gcroots     lead to store objects, and keep all of them
   links       into the store lead to what is there
-  signatures  of every store object, by a trusted key
+  signatures  of every store object but nixpkgs, by a trusted key
   source      nixpkgs has the hash that the labels name
   commit      nixpkgs is the git tree of the commit, and that one of the channel:
               GitHub is asked
   rebuild     with --rebuild: made again, the image has the same digest
 
-What the image's folder puts beside the store (scripts, where links lead, settings) is
-signed by nobody: "root" names it, and only --rebuild proves it. For an image without
-a Nix database, binary caches are asked for signatures. What was not checked is listed
-as such.
+That says what the store objects are, and not that they are those which the commit asks
+for: an older tool is signed, too. Nor is anything signed that lies beside the store, or
+says how a container runs: scripts, settings, where links lead, environment, command.
+"root" counts these, and only --rebuild proves it all. For an image without a Nix
+database, binary caches are asked for signatures. What was not checked is listed as such.
 
 IMAGE is a reference into a registry, or oci:DIR:NAME:TAG (or @DIGEST) for an OCI
 layout. Nothing is unpacked; memory does not grow with the image. Trusted are the key
@@ -106,6 +109,7 @@ func (a *app) verify(ctx context.Context, ref string, o verifyOptions) error {
 		return named(ref, err)
 	}
 	begun := time.Now()
+	options.Tag = tag
 	report, err := a.verified(ctx, target, options)
 	if err != nil {
 		return named(ref, err)

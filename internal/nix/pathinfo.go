@@ -45,8 +45,16 @@ func (p PathInfo) Fingerprint() []byte {
 //
 // The caller still has to compare the object's bytes with NarHash and NarSize.
 func (p PathInfo) Trusted(keys []PublicKey) error {
-	self, err := p.selfEvident()
-	if err != nil || self {
+	if self, err := p.selfEvident(); err != nil || self {
+		return err
+	}
+	return p.Signed(keys)
+}
+
+// Signed is Trusted where an object does not vouch for itself: anybody can make one that
+// does. One that is named by its content needs a signature like any other.
+func (p PathInfo) Signed(keys []PublicKey) error {
+	if _, err := p.selfEvident(); err != nil {
 		return err
 	}
 	message := p.Fingerprint()

@@ -10,7 +10,9 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nixdb"
 )
 
 // gcroots is where an image keeps what its garbage collector must not take. One of
@@ -30,7 +32,7 @@ func (p *part) hold(ctx context.Context, v *verification) {
 	}
 	p.gather()
 	p.holdFiles()
-	p.holdDatabase()
+	p.holdDatabase(v)
 	p.holdContents()
 	p.holdClosure()
 	p.holdRoots()
@@ -118,13 +120,17 @@ func brief(names []string) string {
 }
 
 // holdDatabase holds the store objects that the image knows against those it has.
-func (p *part) holdDatabase() {
+func (p *part) holdDatabase(v *verification) {
 	c := p.check("database")
 	what := "the Nix database"
 	if !p.root.Database {
 		what = "the image's list, for it has no Nix database"
 	}
 	c.say("%d store objects of %s", len(p.root.Objects), what)
+	if !p.root.Database && v.facts[image.RevisionLabel] != "" {
+		c.add("nixpkgs is in the image, and no Nix database")
+	}
+	p.holdDatabaseFolder(c)
 	counts := make(map[nix.StorePath]int)
 	for _, s := range p.below {
 		for _, o := range s.objects {
@@ -139,6 +145,27 @@ func (p *part) holdDatabase() {
 	}
 	for _, path := range slices.SortedFunc(maps.Keys(counts), nix.StorePath.Compare) {
 		c.add("%s is in a layer, and %s does not know it", path.Base(), what)
+	}
+}
+
+// databaseFolder is where Nix has its database.
+const databaseFolder = "/nix/var/nix/db"
+
+// holdDatabaseFolder finds what lies beside the database: a log or a journal of SQLite's
+// there is a part of it, and makes another one of it when Nix opens it.
+func (p *part) holdDatabaseFolder(c *Check) {
+	for _, name := range sortedKeys(p.root.Links) {
+		if name == databaseFolder || strings.HasPrefix(name, databaseFolder+"/") {
+			c.add("%s leads elsewhere", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.root.Files)) {
+		if strings.HasPrefix(name, databaseFolder+"/") && !(p.root.Database && ours[name]) {
+			c.add("%s is nothing that the factory makes", name)
+		}
+	}
+	if p.root.Database && p.schema != nixdb.Schema {
+		c.add("%s says %q, want %s", schemaFile, p.schema, nixdb.Schema)
 	}
 }
 
@@ -271,18 +298,31 @@ func (p *part) holdSignatures(ctx context.Context, v *verification) {
 	trusted := strings.Join(names, " ")
 	switch {
 	case p.root.Database:
-		c.say("signatures and content addresses of %d store objects; trusted: %s", len(p.root.Objects), trusted)
+		signed := 0
 		for _, info := range p.sorted() {
-			if err := info.Trusted(v.Keys); err != nil {
+			check := info.Signed
+			if p.isSource(v, info.Path) {
+				check = info.Trusted
+			} else {
+				signed++
+			}
+			if err := check(v.Keys); err != nil {
 				c.add("%s: %v", info.Path.Base(), err)
 			}
 		}
+		c.say("signatures of %d store objects, content addresses of %d of nixpkgs; trusted: %s", signed, len(p.root.Objects)-signed, trusted)
 	case v.Infos == nil:
 		c.not("the image has no Nix database, so no signatures, and no binary cache was asked for them")
 	default:
 		c.say("signed narinfos of %d store objects, from binary caches; trusted: %s", len(p.root.Objects), trusted)
 		c.addAll(p.ask(ctx, v.Infos))
 	}
+}
+
+// isSource tells of a store object that is held against the commit. That it is named by
+// its content says nothing of any other: whoever makes a file can name it so.
+func (p *part) isSource(v *verification, path nix.StorePath) bool {
+	return v.facts[image.RevisionLabel] != "" && slices.Contains(p.root.Inventory.Sources, path)
 }
 
 // questions bounds how many store objects are asked for at once.

@@ -2,8 +2,10 @@ package verify
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"path"
+	"reflect"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -201,8 +203,29 @@ func (p *part) readManifest(c *Check, desc v1.Descriptor, img v1.Image) error {
 		return fmt.Errorf("configuration: %w", err)
 	}
 	holdBytes(c, "the configuration", config, manifest.Config)
+	holdConfig(c, config)
 	p.opened, err = image.Open(img)
 	return err
+}
+
+// holdConfig refuses what the factory writes into no configuration: commands that a
+// build on the image runs, or an engine by itself, and names that a reader may know.
+func holdConfig(c *Check, raw []byte) {
+	var conf v1.ConfigFile
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&conf); err != nil {
+		c.add("configuration: %v", err)
+		return
+	}
+	had := conf.Config
+	made := v1.Config{
+		Env: had.Env, Entrypoint: had.Entrypoint, Cmd: had.Cmd, WorkingDir: had.WorkingDir, User: had.User,
+		StopSignal: had.StopSignal, Labels: had.Labels, ExposedPorts: had.ExposedPorts, Volumes: had.Volumes,
+	}
+	if !reflect.DeepEqual(had, made) {
+		c.add("configuration: has settings that the factory does not make: a health check, ONBUILD, or others")
+	}
 }
 
 func holdBytes(c *Check, what string, raw []byte, desc v1.Descriptor) {

@@ -90,6 +90,20 @@ func (s *sample) object(t testing.TB, name string, write func(*nar.Writer), refs
 	return info
 }
 
+// named adds a store object that its content names, and nobody has signed: anybody can
+// make one.
+func (s *sample) named(t testing.TB, name string, write func(*nar.Writer)) {
+	t.Helper()
+	info := s.object(t, name, write)
+	data := s.nars[info.Path]
+	var err error
+	if info.Path, err = nix.SourcePath(name, info.NarHash, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.nars[info.Path], info.Sigs, info.CA = data, nil, "fixed:r:sha256:"+info.NarHash.Base32()
+	s.closure, s.database, s.roots = append(s.closure, info), append(s.database, info), append(s.roots, info.Path)
+}
+
 func put(t testing.TB, w *nar.Writer, e nar.Entry, text string) {
 	t.Helper()
 	if err := w.WriteEntry(e); err != nil {

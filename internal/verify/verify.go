@@ -11,8 +11,10 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -43,6 +45,7 @@ type Infos interface {
 type Options struct {
 	Keys    []nix.PublicKey // whose signatures count
 	Scratch string          // folder for databases; the system's if empty
+	Tag     string          // that led to the image; "" for a digest
 
 	// Who is asked for what the image itself does not prove. Where that is nil, nobody
 	// is, and the report says so.
@@ -82,6 +85,7 @@ func Image(ctx context.Context, of Target, o Options) (Report, error) {
 	if err := v.open(of); err != nil {
 		return Report{}, said.Error(err)
 	}
+	v.holdTag()
 	for _, p := range v.parts {
 		v.readRoot(ctx, p)
 	}
@@ -104,6 +108,7 @@ type verification struct {
 	digest v1.Hash
 	facts  map[string]string // annotations of the index, or of the one image
 	index  *Check
+	tag    *Check
 	commit *Check
 	parts  []*part
 	scans  map[scanned]*scan
@@ -118,6 +123,8 @@ type part struct {
 	stack   []image.Layer // empty where the manifest cannot be believed
 	root    *check.Root   // nil where it cannot be read
 	unread  error         // why it does not say what is in the image
+	schema  string        // what the file beside the database says
+	special []string      // what runs as somebody else, or belongs to somebody else
 	top     *scan
 	below   []*scan
 	found   map[nix.StorePath]object // store objects in the layers
@@ -213,18 +220,36 @@ func (v *verification) readRoot(ctx context.Context, p *part) {
 		p.unread = root.Listed()
 	}
 	if p.top.err == nil && p.unread == nil {
-		p.root = root
+		p.root, p.schema, p.special = root, w.schema, w.special
+	}
+}
+
+// commitTag finds a whole commit in a tag.
+var commitTag = regexp.MustCompile(`(?:^|[^0-9a-f])([0-9a-f]{40})(?:[^0-9a-f]|$)`)
+
+// holdTag holds a tag that names a commit against the labels: who asks for a commit by
+// its name wants that one, whatever the image says of itself.
+func (v *verification) holdTag() {
+	named := commitTag.FindStringSubmatch(v.Tag)
+	if named == nil {
+		return
+	}
+	v.tag = newCheck("", "tag")
+	v.tag.say("the tag names the commit of the image")
+	if rev := v.facts[image.RevisionLabel]; rev != named[1] {
+		v.tag.add("the tag names the commit %s, the image %s", named[1], cmp.Or(rev, "none"))
 	}
 }
 
 // holdCommit holds the trees of the sources against the one that the commit has.
 func (v *verification) holdCommit(ctx context.Context) {
 	rev := v.facts[image.RevisionLabel]
-	if rev == "" {
-		return
-	}
 	c := newCheck("", "commit")
 	v.commit = c
+	if rev == "" {
+		c.not("the image says that it has no nixpkgs")
+		return
+	}
 	if v.Commits == nil {
 		c.not("GitHub was not asked whether the source is the tree of commit %s", rev)
 		return
@@ -266,7 +291,7 @@ func (v *verification) report(took time.Duration) Report {
 	for _, p := range v.parts {
 		r.Images = append(r.Images, Made{p.system, p.digest})
 	}
-	for _, c := range slices.Concat([]*Check{v.index}, v.partChecks(), []*Check{v.commit}) {
+	for _, c := range slices.Concat([]*Check{v.index, v.tag}, v.partChecks(), []*Check{v.commit}) {
 		if c != nil {
 			r.Checks = append(r.Checks, *c)
 		}

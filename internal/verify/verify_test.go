@@ -2,6 +2,7 @@ package verify
 
 import (
 	"archive/tar"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
+	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/image"
@@ -44,9 +46,11 @@ func TestNothingWrong(t *testing.T) {
 		{"GitHub not asked", func(_ *sample, o *Options) { o.Commits = nil }, all[:12], []string{"root", "commit"}, false},
 		{"of one platform", func(*sample, *Options) {}, all[1:], []string{"index", "root"}, true},
 		{"without nixpkgs and database", func(s *sample, _ *Options) { s.plain = true },
-			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links"}, []string{"gcroots", "signatures", "root"}, false},
+			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links"}, []string{"gcroots", "signatures", "root", "commit"}, false},
 		{"without a database, signed in a cache", func(s *sample, o *Options) { s.plain, o.Infos = true, known(s.closure) },
-			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links", "signatures"}, []string{"gcroots", "root"}, false},
+			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links", "signatures"}, []string{"gcroots", "root", "commit"}, false},
+		{"by the tag of the commit", func(_ *sample, o *Options) { o.Tag = gittest.Rev("a").String() + "-slim" },
+			slices.Insert(slices.Clone(all), 1, "tag"), []string{"root"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := good(t)
@@ -189,6 +193,43 @@ func TestDamage(t *testing.T) {
 		{"not signed", func(s *sample, _ *Options) { s.database[1].Sigs = nil }, []string{"signatures"}, "-nix-2.31: not signed"},
 		{"another key", func(_ *sample, o *Options) { o.Keys = nil }, []string{"signatures"}, "no key at all"},
 		{"a bad content address", func(s *sample, _ *Options) { s.database[2].CA = s.database[2].CA[:len(s.database[2].CA)-1] + "1" }, []string{"signatures"}, "belongs to"},
+		{"an object that only its content names", func(s *sample, _ *Options) {
+			s.named(t, "nix-2.32", func(w *nar.Writer) { s.putFile(t, w, "", "evil", true) })
+		}, []string{"signatures"}, "-nix-2.32: not signed"},
+		{"nixpkgs that no commit is told of", func(s *sample, o *Options) {
+			s.named(t, config.SourceName, func(w *nar.Writer) { s.putFile(t, w, "", "evil", true) })
+			s.database, s.roots = slices.Concat(s.closure, s.database[len(s.database)-1:]), s.roots[:1]
+			s.plain, o.Infos = true, known(s.closure[:2])
+		}, []string{"signatures"}, "-nixpkgs-src: not found"},
+		{"the tag of another commit", func(_ *sample, o *Options) { o.Tag = gittest.Rev("b").String() }, []string{"tag"}, "the tag names the commit bbbb"},
+		{"the tag of a commit, and no nixpkgs", func(s *sample, o *Options) { s.plain, o.Tag = true, gittest.Rev("a").String()+"-slim" }, []string{"tag"}, "the image none"},
+		{"a log beside the database", func(s *sample, _ *Options) { s.edit[ofRoot] = with("nix/var/nix/db/db.sqlite-wal", tar.TypeReg, nil) }, []string{"database"}, "db.sqlite-wal is nothing"},
+		{"a link beside the database", func(s *sample, _ *Options) {
+			s.edit[ofRoot] = with("nix/var/nix/db/db.sqlite-journal", tar.TypeSymlink, func(e *entry) { e.Linkname, e.Mode = "/tmp/x", 0o777 })
+		}, []string{"database"}, "db.sqlite-journal leads elsewhere"},
+		{"another schema", func(s *sample, _ *Options) { s.edit[ofRoot] = change("db/schema", func(e *entry) { e.text = "5" }) }, []string{"database"}, `schema says "5"`},
+		{"a database elsewhere", func(s *sample, o *Options) {
+			o.Infos = known(s.database)
+			s.edit[ofRoot] = func(es []entry) []entry {
+				list, err := json.Marshal(image.Objects(s.database))
+				if err != nil {
+					t.Fatal(err)
+				}
+				es = change("db.sqlite", func(e *entry) {
+					e.Typeflag, e.Linkname, e.Mode, e.Size = tar.TypeSymlink, "/opt/db.sqlite", 0o777, 0
+					e.text = ""
+				})(es)
+				return change("image.json", func(e *entry) { e.text = `{"objects": ` + string(list) + "," + strings.TrimPrefix(e.text, "{") })(es)
+			}
+		}, []string{"database"}, "no Nix database"},
+		{"a store that anybody writes to", func(s *sample, _ *Options) { s.edit[ofRoot] = change("nix/store", func(e *entry) { e.Mode = 0o777 }) }, []string{"files"}, "mode 777"},
+		{"a store of somebody's", func(s *sample, _ *Options) { s.edit[ofRoot] = change("nix/store", func(e *entry) { e.Uid = 1000 }) }, []string{"files"}, "of 1000:0"},
+		{"a command for builds", func(s *sample, _ *Options) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.Config.OnBuild = []string{"RUN evil"} })
+		}, []string{"manifest"}, "ONBUILD"},
+		{"a health check", func(s *sample, _ *Options) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.Config.Healthcheck = &v1.HealthConfig{Test: []string{"CMD", "evil"}} })
+		}, []string{"manifest"}, "health check"},
 		{"a root less", func(s *sample, _ *Options) { s.roots = s.roots[1:] }, []string{"gcroots"}, "no root keeps"},
 		{"a root that leads nowhere", func(s *sample, _ *Options) {
 			s.roots = append(s.roots, s.object(t, "gone", func(w *nar.Writer) { s.putFile(t, w, "", "x", false) }).Path)
@@ -334,6 +375,54 @@ func TestPlatforms(t *testing.T) {
 	o.Wanted = func(p v1.Platform) bool { return false }
 	if _, err := Image(t.Context(), Target{Index: index}, o); err == nil || !strings.Contains(err.Error(), "linux/amd64, linux/arm64/v8") {
 		t.Errorf("of no platform: %v", err)
+	}
+}
+
+// What nobody signs is no failure, and the report says that there is such a thing.
+func TestUnproven(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		damage func(*sample)
+		want   string
+	}{
+		{"a file that runs as root", func(s *sample) {
+			s.edit[ofRoot] = with("etc/su", tar.TypeReg, func(e *entry) { e.Mode = 0o4755 })
+		}, "note: /etc/su has mode 4755"},
+		{"a file that anybody writes to", func(s *sample) { s.edit[ofRoot] = change("etc/passwd", func(e *entry) { e.Mode = 0o666 }) }, "note: /etc/passwd has mode 666"},
+		{"a file of somebody's", func(s *sample) { s.edit[ofRoot] = change("etc/passwd", func(e *entry) { e.Uid = 1000 }) }, "note: /etc/passwd is of 1000:0"},
+		{"a library that is always loaded", func(s *sample) { s.edit[ofRoot] = with("etc/ld.so.preload", tar.TypeReg, nil) }, "/etc/ld.so.preload"},
+		{"a variable", func(s *sample) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.Config.Env = append(c.Config.Env, "LD_PRELOAD=/evil") })
+		}, "(1 variables, command, user)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := good(t)
+			tt.damage(s)
+			r, err := Image(t.Context(), Target{Index: s.index(t)}, s.options(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(r.Checks, func(c Check) bool { return c.Name == rootCheck })
+			if !r.Verified() || r.Checks[i].Result != Not || !strings.Contains(r.Checks[i].Text, tt.want) {
+				t.Errorf("want %q not checked, and nothing failed\n%s", tt.want, text(t, r))
+			}
+		})
+	}
+}
+
+// A configuration says nothing that only some readers know.
+func TestConfigOfOthers(t *testing.T) {
+	for text, good := range map[string]bool{
+		`{"architecture": "amd64", "config": {"Env": ["A=b"], "Volumes": {"/x": {}}}}`: true,
+		`{"architecture": "amd64", "config": {"Devices": ["/dev/sda"]}}`:               false,
+		`{"architecture": "amd64", "os.secret": 1}`:                                    false,
+		`{"config": {"Shell": ["/evil"]}}`:                                             false,
+		`[]`:                                                                           false,
+	} {
+		c := newCheck("", "manifest")
+		if holdConfig(c, []byte(text)); (c.Result == Passed) != good {
+			t.Errorf("%s: %s %q, want it to pass: %t", text, c.Result, c.Problems, good)
+		}
 	}
 }
 
