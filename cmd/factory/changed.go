@@ -12,6 +12,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/notify"
 	"github.com/nixpkgs-factory/factory/internal/plan"
 	"github.com/nixpkgs-factory/factory/internal/record"
+	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
 // comparing bounds how long results wait for what changed in them.
@@ -26,14 +27,14 @@ func (a *app) changes(ctx context.Context, f *cycle.Factory, results []cycle.Res
 	found := make([]*diff.Diff, len(results))
 	publications, err := f.Store.Publications()
 	for i, r := range results {
-		if err != nil || r.Err != nil || r.Action == plan.None || len(r.Published) == 0 {
+		if err != nil || r.Err != nil || r.Action == plan.None || r.Index == nil || len(r.Published) == 0 {
 			continue
 		}
 		before := publishedBefore(publications, r)
 		if before == nil {
 			continue
 		}
-		d, err := a.compare(ctx, atDigest(before.Image, before.Digest.String()), atDigest(r.Published[0].Image, r.Published[0].Digest.String()))
+		d, err := a.compare(ctx, atDigest(before.Image, before.Digest.String()), r)
 		if err != nil {
 			f.Log.Info("what changed is not known", "channel", r.Channel, "image", r.Published[0].Image, "error", err)
 			continue
@@ -63,13 +64,19 @@ func atDigest(image, digest string) string {
 	return strings.TrimSuffix(repositoryIn(image), ":") + "@" + digest
 }
 
-// compare compares two images by their references.
-func (a *app) compare(ctx context.Context, from, to string) (diff.Diff, error) {
-	had, err := a.diffSide(ctx, from)
+// compare compares an image with the one that was published: that is at hand, so only
+// the other one is asked for.
+func (a *app) compare(ctx context.Context, before string, r cycle.Result) (diff.Diff, error) {
+	had, err := a.diffSide(ctx, before)
 	if err != nil {
 		return diff.Diff{}, err
 	}
-	has, err := a.diffSide(ctx, to)
+	images, err := registry.ImagesOf(r.Index)
+	if err != nil {
+		return diff.Diff{}, err
+	}
+	made := r.Published[0]
+	has, err := diff.ReadAll(atDigest(made.Image, made.Digest.String()), made.Digest, images)
 	return diff.Compare(had, has), err
 }
 

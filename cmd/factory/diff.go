@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -11,9 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nixpkgs-factory/factory/internal/diff"
-	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/registry"
-	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
 type diffOptions struct {
@@ -118,35 +115,23 @@ func (a *app) diffSide(ctx context.Context, ref string) (diff.Image, error) {
 		return diff.Image{}, err
 	}
 	a.doing = "reading " + ref
-	side, err := readSide(ctx, repo, tag)
-	side.Image = ref
+	side, err := readSide(ctx, ref, repo, tag)
 	if err != nil && !strings.HasPrefix(err.Error(), ref+": ") { // layouts say it
 		err = fmt.Errorf("%s: %w", ref, err)
 	}
 	return side, err
 }
 
-func readSide(ctx context.Context, repo registry.Repository, tag string) (side diff.Image, err error) {
+func readSide(ctx context.Context, ref string, repo registry.Repository, tag string) (diff.Image, error) {
 	images, root, err := registry.Images(ctx, repo, tag)
 	if err != nil {
-		return side, err
+		return diff.Image{}, err
 	}
-	if len(images) == 0 {
-		return side, errors.New("an index without images")
+	digest, err := root.Digest()
+	if err != nil {
+		return diff.Image{}, err
 	}
-	if side.Digest, err = root.Digest(); err != nil {
-		return side, err
-	}
-	for _, img := range images {
-		part, err := diff.Read(img)
-		if err != nil {
-			return side, err
-		}
-		side.Parts = append(side.Parts, part)
-	}
-	labels := side.Parts[0].Config.Labels
-	side.Channel, side.Rev = said.Line(labels[image.ChannelLabel]), said.Line(labels[image.RevisionLabel])
-	return side, nil
+	return diff.ReadAll(ref, digest, images)
 }
 
 func (a *app) diffTable(d diff.Diff) error {

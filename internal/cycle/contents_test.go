@@ -53,8 +53,12 @@ func TestJoinNotesContents(t *testing.T) {
 		t.Fatal(err)
 	}
 	parts := []cycle.Part{w.part("x86_64-linux"), w.part("aarch64-linux")}
-	if result := w.join(parts); result.Err != nil {
+	result := w.join(parts)
+	if result.Err != nil {
 		t.Fatal(result.Err)
+	}
+	if digest, err := result.Index.Digest(); err != nil || digest != result.Published[0].Digest {
+		t.Errorf("what was published is said to be %s, %v, want %s", digest, err, result.Published[0].Digest)
 	}
 	w.noted()
 	f = w.open()

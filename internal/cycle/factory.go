@@ -95,6 +95,10 @@ type Result struct {
 	Published []Published `json:"published"`
 	Error     string      `json:"error,omitempty"`
 
+	// Index is what was made and published, for its manifests and configurations: its
+	// layers are gone. Nil if nothing was.
+	Index v1.ImageIndex `json:"-"`
+
 	Err    error     `json:"-"`
 	Since  time.Time `json:"-"` // when the channel came to the commit, if that is its head
 	Failed int       `json:"-"` // tries of the commit and image that failed in a row
@@ -240,7 +244,7 @@ func (f *Factory) carryOut(ctx context.Context, j job, b *bench, noBuild bool) R
 		j.began = f.Moved.Total()
 		var done outcome
 		done, err = f.build(ctx, j, b, log)
-		result.Published, result.Stats = published(done.targets), done.stats
+		result.Published, result.Stats, result.Index = published(done.targets), done.stats, done.index
 		result.Stats.Took = f.Now().Sub(start)
 		moved := f.moved(j)
 		result.Stats.Fetched, result.Stats.Pushed = moved.Fetched, moved.Pushed

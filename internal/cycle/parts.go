@@ -139,7 +139,7 @@ func (f *Factory) Join(ctx context.Context, parts []Part) Result {
 	default:
 		var done outcome
 		done, err = f.join(ctx, j, parts)
-		targets = done.targets
+		targets, result.Index = done.targets, done.index
 		switch {
 		case err != nil:
 		case done.unchanged:
@@ -209,6 +209,7 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) (outcome, error
 	if done.targets, err = f.publish(ctx, j, index, not, dir); err != nil {
 		return done, err
 	}
+	done.index = index
 	if err := f.Store.Record(publications(j, done.targets, f.moved(j), f.Now())); err != nil {
 		return done, err
 	}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/nixpkgs-factory/factory/internal/image"
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/plan"
@@ -17,8 +19,9 @@ import (
 type outcome struct {
 	targets   []target
 	stats     Stats
-	unchanged bool // nothing had to be made
-	ends      bool // the image was looked at, and no layer was made
+	index     v1.ImageIndex // what was published
+	unchanged bool          // nothing had to be made
+	ends      bool          // the image was looked at, and no layer was made
 }
 
 // build makes what is due, publishes and records it. What a user asked for by
@@ -67,6 +70,7 @@ func (f *Factory) pass(ctx context.Context, j job, b *bench, fresh bool, log *sl
 	if done.targets, err = f.publish(ctx, j.having(w.recent()), index, unsaid{stacks.lacks, w.nix.Version}, w.own); err != nil {
 		return done, err
 	}
+	done.index = index
 	if err := f.record(j, done.targets); err != nil {
 		return done, err
 	}

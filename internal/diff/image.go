@@ -2,6 +2,7 @@ package diff
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -50,6 +51,25 @@ type Layer struct {
 
 // Package is a store path, or a tool.
 type Package struct{ Name, Version, Path string }
+
+// ReadAll describes an image by the manifests and configurations of its systems, of
+// which there is at least one.
+func ReadAll(name string, digest v1.Hash, images []v1.Image) (Image, error) {
+	all := Image{Image: name, Digest: digest}
+	if len(images) == 0 {
+		return all, errors.New("an index without images")
+	}
+	for _, img := range images {
+		part, err := Read(img)
+		if err != nil {
+			return all, err
+		}
+		all.Parts = append(all.Parts, part)
+	}
+	labels := all.Parts[0].Config.Labels
+	all.Channel, all.Rev = said.Line(labels[image.ChannelLabel]), said.Line(labels[image.RevisionLabel])
+	return all, nil
+}
 
 // Read describes the image for one system.
 func Read(img v1.Image) (Part, error) {

@@ -2,28 +2,44 @@ package registry
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
+// NoIndexError says that a tag leads to something else than an index.
+type NoIndexError struct {
+	Ref string
+	v1.Descriptor
+}
+
+func (e *NoIndexError) Error() string {
+	return fmt.Sprintf("%s: want an image index, it is %q", e.Ref, clean(string(e.MediaType)))
+}
+
 // Images returns the images that a tag leads to: one, or those of an index, less
 // the manifests in it that are for no platform. Root is what the tag leads to.
 func Images(ctx context.Context, r Repository, tag string) (images []v1.Image, root Manifest, err error) {
-	desc, err := r.Describe(ctx, tag)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !desc.MediaType.IsIndex() {
-		img, err := r.Image(ctx, desc.Digest)
+	index, err := r.Index(ctx, tag)
+	var other *NoIndexError
+	if errors.As(err, &other) {
+		img, err := r.Image(ctx, other.Digest)
 		return []v1.Image{img}, img, err
 	}
-	index, err := r.Index(ctx, tag)
 	if err != nil {
 		return nil, nil, err
 	}
+	images, err = ImagesOf(index)
+	return images, index, err
+}
+
+// ImagesOf returns the images of an index, less the manifests in it that are for no
+// platform.
+func ImagesOf(index v1.ImageIndex) (images []v1.Image, err error) {
 	list, err := index.IndexManifest()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, desc := range list.Manifests {
 		if !desc.MediaType.IsImage() || ForNoPlatform(desc) {
@@ -31,11 +47,11 @@ func Images(ctx context.Context, r Repository, tag string) (images []v1.Image, r
 		}
 		img, err := index.Image(desc.Digest)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		images = append(images, img)
 	}
-	return images, index, nil
+	return images, nil
 }
 
 // ForNoPlatform tells of an entry of an index whether it says something of

@@ -74,7 +74,7 @@ func (l *layoutRepository) Index(_ context.Context, tag string) (v1.ImageIndex, 
 		return nil, err
 	}
 	if !desc.MediaType.IsIndex() {
-		return nil, fmt.Errorf("%s: want an image index, it is %q", l.Ref(tag), desc.MediaType)
+		return nil, &NoIndexError{l.Ref(tag), desc}
 	}
 	all, err := layout.ImageIndexFromPath(l.dir)
 	if err != nil {

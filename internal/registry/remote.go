@@ -116,7 +116,7 @@ func (r *remoteRepository) Index(ctx context.Context, tag string) (v1.ImageIndex
 		return nil, err
 	}
 	if !desc.MediaType.IsIndex() {
-		return nil, fmt.Errorf("%s: want an image index, it is %q", r.Ref(tag), clean(string(desc.MediaType)))
+		return nil, &NoIndexError{r.Ref(tag), desc.Descriptor}
 	}
 	return desc.ImageIndex()
 }
