@@ -241,7 +241,7 @@ func readReferences(db *sql.DB, infos []nix.PathInfo, places map[int64]int) erro
 	for n := 0; rows.Next(); n++ {
 		var referrer, reference int64
 		if n == maxReferences {
-			return fmt.Errorf("Refs: more than %d rows", maxReferences)
+			return fmt.Errorf("table Refs: more than %d rows", maxReferences)
 		}
 		if err := rows.Scan(&referrer, &reference); err != nil {
 			return err

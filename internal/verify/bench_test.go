@@ -15,7 +15,6 @@ import (
 // large is a store object of files that compress by half, as programs do. Nothing of
 // it is in memory.
 type large struct {
-	path  nix.StorePath
 	seed  byte
 	files int
 	size  int64 // of a file

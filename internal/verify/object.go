@@ -128,9 +128,9 @@ func (w *walker) end() {
 // mark notes what links lead to, and the links on the way there.
 func (s *scan) mark(at *stream, h *tar.Header, below string) {
 	wanted := at.known.wanted
-	place, exact := slices.BinarySearch(wanted, below)
+	_, exact := slices.BinarySearch(wanted, below)
 	if !exact && h.Typeflag == tar.TypeSymlink {
-		place, _ = slices.BinarySearch(wanted, below+"/")
+		place, _ := slices.BinarySearch(wanted, below+"/")
 		exact = place < len(wanted) && strings.HasPrefix(wanted[place], below+"/")
 	}
 	if exact {
