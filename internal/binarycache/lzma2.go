@@ -24,13 +24,16 @@ type lzma2Reader struct {
 	packed, unpacked int    // bytes of the chunk to be given to dec, and to come from it
 }
 
-// newLZMA2Reader reads from in, to the end of the block. Nothing in the block is
-// further back than dict bytes.
-func newLZMA2Reader(in *counter, dict int64) (*lzma2Reader, error) {
-	r := &lzma2Reader{in: in, head: fileHead(dict)}
-	var err error
-	r.dec, err = xz.NewReader(feed{r}, maxDict)
-	return r, err
+// start begins to read a block, to its end. Nothing in the block is further back than
+// dict bytes. The memory of the block before is used again: blocks can be many, and
+// have a few bytes each.
+func (r *lzma2Reader) start(dict int64) (err error) {
+	r.head, r.packed, r.unpacked = fileHead(dict), 0, 0
+	if r.dec == nil {
+		r.dec, err = xz.NewReader(feed{r}, maxDict)
+		return err
+	}
+	return r.dec.Reset(feed{r})
 }
 
 // Read returns io.EOF where the chunks end.

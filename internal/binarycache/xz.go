@@ -27,9 +27,10 @@ type xzReader struct {
 	check   byte // kind of check of the current stream; 0xff between streams
 	blocks  uint64
 
-	block     *lzma2Reader // nil between blocks
-	blockFrom int64        // where its compressed data begins
-	blockSize int64        // decoded so far
+	dec       lzma2Reader // of one block after the other
+	within    bool        // a block
+	blockFrom int64       // where its compressed data begins
+	blockSize int64       // decoded so far
 	want      blockHeader
 	sum       hash.Hash // of the decoded block; nil without check
 }
@@ -64,16 +65,18 @@ func newXZReader(r io.Reader, size int64) *xzReader {
 		buffered = bufio.NewReader(r)
 	}
 	// Nothing can be further back than the beginning.
-	return &xzReader{in: counter{r: buffered}, dict: min(size, maxDict), check: outside}
+	x := &xzReader{in: counter{r: buffered}, dict: min(size, maxDict), check: outside}
+	x.dec.in = &x.in
+	return x
 }
 
 func (x *xzReader) Read(p []byte) (int, error) {
 	for x.err == nil {
-		if x.block == nil {
+		if !x.within {
 			x.err = x.next()
 			continue
 		}
-		n, err := x.block.Read(p)
+		n, err := x.dec.Read(p)
 		x.blockSize += int64(n)
 		if x.sum != nil {
 			x.sum.Write(p[:n])
@@ -143,8 +146,8 @@ func (x *xzReader) startBlock(first byte) error {
 	}
 	x.want, x.blockFrom, x.blockSize = h, from+int64(len(header)), 0
 	x.sum = newCheck(x.check)
-	x.block, err = newLZMA2Reader(&x.in, min(x.dict, h.dict))
-	return err
+	x.within = true
+	return x.dec.start(min(x.dict, h.dict))
 }
 
 func (x *xzReader) endBlock() error {
@@ -168,7 +171,7 @@ func (x *xzReader) endBlock() error {
 			return errors.New("xz: block does not match its check value")
 		}
 	}
-	x.block = nil
+	x.within = false
 	x.blocks++
 	return nil
 }

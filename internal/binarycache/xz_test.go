@@ -129,6 +129,26 @@ func TestXZMemory(t *testing.T) {
 	}
 }
 
+// Each of many blocks may ask for the largest dictionary: it is there once.
+func TestXZManyBlocks(t *testing.T) {
+	file := readTestdata(t, "xz/none.xz")[:headerLen]
+	block := []byte{2, 0, lzma2, 1, dictCode(maxDict), 0, 0, 0}
+	block = binary.LittleEndian.AppendUint32(block, crc32.ChecksumIEEE(block))
+	block = append(block, 1, 0, 0, 'x', 0, 0, 0, 0) // one byte that is not compressed, the end, padding
+	const blocks = 300
+	file = append(file, bytes.Repeat(block, blocks)...)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got, err := unxz(file, maxDict)
+	runtime.ReadMemStats(&after)
+	if len(got) != blocks || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 2*maxDict {
+		t.Errorf("%d bytes allocated for %d blocks", allocated, blocks)
+	}
+}
+
 // Whatever the reader of package xz accepts without this package's limits is decoded alike;
 // nothing it refuses is accepted.
 func FuzzXZ(f *testing.F) {
