@@ -44,6 +44,7 @@ type Identity struct {
 	Digest, DiffID v1.Hash
 	Size           int64
 	Media          types.MediaType
+	Behind         bool // something lies behind the end of the archive; Scan tells
 }
 
 // Identify reads a layer that somebody else made, and keeps nothing of it.

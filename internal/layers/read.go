@@ -2,6 +2,7 @@ package layers
 
 import (
 	"archive/tar"
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"fmt"
@@ -57,12 +58,21 @@ func Scan(blob io.Reader, media types.MediaType, most int64, visit func(*tar.Hea
 	inner := io.TeeReader(&bounded{r: plain, left: most, err: &TooLargeError{most}}, diffID)
 	wrong := visitAll(tar.NewReader(inner), visit)
 	// An archive may end before its layer does.
-	for _, rest := range []io.Reader{inner, whole} {
+	var behind padding
+	for _, rest := range []io.Reader{io.TeeReader(inner, &behind), whole} {
 		if _, err := io.Copy(io.Discard, rest); err != nil {
 			return Identity{}, cmp.Or(wrong, err)
 		}
 	}
-	return Identity{Digest: toV1(digest), DiffID: toV1(diffID), Size: packed.n, Media: media}, wrong
+	return Identity{Digest: toV1(digest), DiffID: toV1(diffID), Size: packed.n, Media: media, Behind: bool(behind) && wrong == nil}, wrong
+}
+
+// padding is true once there was something else than zeros.
+type padding bool
+
+func (b *padding) Write(p []byte) (int, error) {
+	*b = *b || len(bytes.TrimLeft(p, "\x00")) > 0
+	return len(p), nil
 }
 
 // bounded reads at most left bytes of r and then returns err unless r ends there.

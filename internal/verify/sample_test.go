@@ -49,6 +49,8 @@ type sample struct {
 
 	// What is done to the entries of layers: the closure's, the source's, the topmost.
 	edit map[int]func([]entry) []entry
+	// What lies behind the archives of layers that are edited.
+	behind string
 	// What is done to the layers' own lists.
 	relist func([]*layers.Layer) []*layers.Layer
 	// What is done to the image and the index that were made.
@@ -327,6 +329,7 @@ func (s *sample) edited(t testing.TB, p layers.Packer, l *layers.Layer, edit fun
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	b.WriteString(s.behind)
 	made, err := p.Foreign(&b)
 	if err != nil {
 		t.Fatal(err)

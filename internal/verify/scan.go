@@ -85,6 +85,9 @@ func (s *scan) identity(c *Check, place int) {
 	case s.got.Digest != s.layer.Digest:
 		c.add("layer %d: its bytes have the digest %s, the manifest says %s", place, s.got.Digest, s.layer.Digest)
 	}
+	if s.got.Behind {
+		c.add("layer %d, %s: goes on behind the end of its archive, which some readers take for more files", place, s.layer.Digest)
+	}
 	if s.got.DiffID != s.layer.DiffID {
 		c.add("layer %d, %s: its archive has the diffID %s, the configuration says %s", place, s.layer.Digest, s.got.DiffID, s.layer.DiffID)
 	}

@@ -255,6 +255,9 @@ func TestDamage(t *testing.T) {
 		{"layers that have changed places", func(s *sample, _ *Options) {
 			s.relist = func(stack []*layers.Layer) []*layers.Layer { stack[2], stack[3] = stack[3], stack[2]; return stack }
 		}, []string{"layers", "commit"}, "in the store, in the layer with the root"},
+		{"a second archive behind the first", func(s *sample, _ *Options) {
+			s.edit[ofRoot], s.behind = without("/no such file"), strings.Repeat("\x00", 2048)+"etc/ld.so.preload"
+		}, []string{"layers"}, "goes on behind the end"},
 		{"a diffID", func(s *sample, _ *Options) {
 			s.after = reconfigure(func(c *v1.ConfigFile) { c.RootFS.DiffIDs[0] = c.RootFS.DiffIDs[1] })
 		}, []string{"layers"}, "the configuration says"},
