@@ -102,11 +102,21 @@ func ParseReferrers(raw []byte) ([]v1.Descriptor, error) {
 	}
 	var found []v1.Descriptor
 	for _, desc := range list.Manifests {
-		if desc.Digest.Hex != "" && !lists(found, desc.Digest) {
+		if desc.Digest.Hex != "" {
 			found = append(found, desc)
 		}
 	}
-	return found, nil
+	return once(found), nil
+}
+
+// once leaves out digests that were there before.
+func once(list []v1.Descriptor) []v1.Descriptor {
+	seen := make(map[v1.Hash]bool, len(list))
+	return slices.DeleteFunc(list, func(d v1.Descriptor) bool {
+		was := seen[d.Digest]
+		seen[d.Digest] = true
+		return was
+	})
 }
 
 // lists tells whether a digest is among the referrers.
@@ -189,8 +199,12 @@ func keepsNoList(err error) bool {
 	return errors.Is(err, ErrNotFound) || errors.Is(err, errNoList)
 }
 
-// maxPages bounds how many parts of a list of referrers are read.
-const maxPages = 100
+// Bounds of a list of referrers that comes in several parts: of the parts, and of
+// what is listed in all of them.
+const (
+	maxPages  = 100
+	maxListed = 100_000
+)
 
 // askReferrers asks the registry for its list, which may come in several parts.
 func (r *remoteRepository) askReferrers(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
@@ -201,13 +215,11 @@ func (r *remoteRepository) askReferrers(ctx context.Context, subject v1.Hash) ([
 		if err != nil {
 			return nil, err
 		}
-		for _, desc := range page {
-			if !lists(found, desc.Digest) {
-				found = append(found, desc)
-			}
+		if found = append(found, page...); len(found) > maxListed {
+			return nil, fmt.Errorf("%s: its list of referrers has more than %d entries", r.Ref(subject.String()), maxListed)
 		}
 		if next == "" {
-			return found, nil
+			return once(found), nil
 		}
 		at = next
 	}

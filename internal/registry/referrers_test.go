@@ -192,6 +192,11 @@ func TestOddLists(t *testing.T) {
 	index := func(entries string) string {
 		return `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[` + entries + `]}`
 	}
+	var entries []string // as many as a part of a list may have
+	for i := range 40_000 {
+		entries = append(entries, fmt.Sprintf(`{"digest":"sha256:%064d"}`, i))
+	}
+	long := strings.Join(entries, ",")
 	const kind = string(types.OCIImageIndex)
 	for name, tt := range map[string]struct {
 		status     int
@@ -202,6 +207,7 @@ func TestOddLists(t *testing.T) {
 	}{
 		"twice the same":      {200, kind, "", index(one + "," + one), 1, ""},
 		"goes on, for ever":   {200, kind, `</v2/app/referrers/x>; rel="next"`, index(one), 0, "more than 100 parts"},
+		"lists without end":   {200, kind, `</v2/app/referrers/x>; rel="next"`, index(long), 0, "more than 100000 entries"},
 		"goes on elsewhere":   {200, kind, `<http://example.org/v2/app/referrers/x>; rel="next"`, index(one), 0, "not of"},
 		"another link":        {200, kind, `</docs>; rel="help"`, index(one), 1, ""},
 		"a page for people":   {200, "text/html", "", "<html>", 0, ""},
