@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/registry"
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
 )
 
@@ -243,4 +246,54 @@ func TestSentLayersAreDropped(t *testing.T) {
 	if len(left) != 1 { // what is looked at before a tag leads there
 		t.Errorf("layers on the disk: %v, want the root file system", left)
 	}
+}
+
+// A registry that loses a layer between its upload and the manifest has it made again,
+// although nothing of it is on the disk any more.
+func TestSentLayerIsLost(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"docker-registry", "layout"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s, dir := toRegistry(t), filepath.Join(t.TempDir(), "registry")
+			host, _, _ := strings.Cut(s.publish[0], "/")
+			if kind == "layout" {
+				s.publish = []string{"oci:" + dir}
+			}
+			w := newWorld(t, s)
+			var gone sync.Once
+			w.wrap = func(repo registry.Repository) registry.Repository {
+				return forgetful{repo, func(pushed []v1.Hash) {
+					gone.Do(func() {
+						switch {
+						case len(pushed) == 0:
+							t.Error("no layer was pushed before the image is")
+						case kind == "layout":
+							if err := os.Remove(filepath.Join(dir, "blobs/sha256", pushed[0].Hex)); err != nil {
+								t.Error(err)
+							}
+						default:
+							w.removed(host, "blobs", pushed[0])
+						}
+					})
+				}}
+			}
+			w.expect(release + ": build (new commit)")
+			if n := w.lost("latest"); n != 0 {
+				t.Errorf("%d parts of the image are not there", n)
+			}
+			contains(t, "log", w.log.text(), "a layer is lost")
+		})
+	}
+}
+
+// forgetful is a repository that may lose something before an image is pushed.
+type forgetful struct {
+	registry.Repository
+	lose func(pushed []v1.Hash)
+}
+
+func (f forgetful) Push(ctx context.Context, index v1.ImageIndex, pushed ...v1.Hash) error {
+	f.lose(pushed)
+	return f.Repository.Push(ctx, index, pushed...)
 }

@@ -128,13 +128,13 @@ func (f *Factory) begin(ctx context.Context, j job, b *bench, fresh bool, log *s
 	return w, w.earlier.end, nil
 }
 
-// withoutLost makes an image, and makes it again from nothing if a layer that was
-// to be reused turns out to be lost.
+// withoutLost makes an image, and makes it again from nothing if a layer turns out to
+// be lost: one that was to be reused, or one that a registry has lost since it was sent.
 func withoutLost[T any](ctx context.Context, log *slog.Logger, fresh bool, run func(fresh bool) (T, error)) (T, error) {
 	got, err := run(fresh)
 	var lost *layers.LostError
 	if errors.As(err, &lost) && ctx.Err() == nil {
-		log.Warn("a layer that was to be reused is lost, making all of them", "error", lost)
+		log.Warn("a layer is lost, making all of them", "error", lost)
 		return run(true)
 	}
 	return got, err

@@ -78,7 +78,8 @@ type world struct {
 	log      log
 	wire     wire // to registries
 	client   *registry.Client
-	key      *sign.Key // that images are signed by
+	wrap     func(registry.Repository) registry.Repository // nil: repositories are as they are
+	key      *sign.Key                                     // that images are signed by
 	stall    time.Duration
 	now      time.Time
 	seen     int // requests to the upstream before mark
@@ -204,6 +205,14 @@ func (w *world) signer() func() (*sign.Key, error) {
 }
 
 func (w *world) repository(dest config.Destination, under string) (registry.Repository, error) {
+	repo, err := w.bare(dest, under)
+	if err != nil || w.wrap == nil {
+		return repo, err
+	}
+	return w.wrap(repo), nil
+}
+
+func (w *world) bare(dest config.Destination, under string) (registry.Repository, error) {
 	if dest.Layout != "" {
 		return registry.Layout(dest.Layout, dest.Repository(under)), nil
 	}

@@ -121,11 +121,11 @@ func (l *layoutRepository) pushImage(ctx context.Context, img v1.Image, pushed [
 		return err
 	}
 	for _, layer := range stack {
-		digest, err := layer.Digest()
+		there, err := l.hasLayer(ctx, layer, pushed)
 		if err != nil {
 			return err
 		}
-		if slices.Contains(pushed, digest) {
+		if there {
 			continue
 		}
 		if _, err := l.putLayer(ctx, layer); err != nil {
@@ -145,6 +145,20 @@ func (l *layoutRepository) pushImage(ctx context.Context, img v1.Image, pushed [
 	}
 	_, err = l.putBytes(ctx, raw)
 	return err
+}
+
+// hasLayer tells whether a layer that was pushed a moment ago is still there, without
+// reading it.
+func (l *layoutRepository) hasLayer(ctx context.Context, layer v1.Layer, pushed []v1.Hash) (bool, error) {
+	digest, err := layer.Digest()
+	if err != nil || !slices.Contains(pushed, digest) {
+		return false, err
+	}
+	size, err := layer.Size()
+	if err != nil {
+		return false, err
+	}
+	return l.HasBlob(ctx, digest, size)
 }
 
 func (l *layoutRepository) PushBlob(ctx context.Context, layer v1.Layer) (Outcome, error) {

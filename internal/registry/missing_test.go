@@ -33,14 +33,17 @@ func parts(t *testing.T, index v1.ImageIndex) map[string]v1.Hash {
 	return map[string]v1.Hash{"index": digestOf(t, index), "manifest": child, "configuration": m.Config.Digest, "layer": m.Layers[1].Digest}
 }
 
-// What is deleted below an index is missed, and the next push sends it.
-func TestMissingIsFoundAndSentAgain(t *testing.T) {
+// stocked is a repository from which things can be deleted.
+type stocked struct {
+	open   func() Repository
+	remove func(what string, digest v1.Hash) error
+}
+
+// stockedRepositories are one of each kind.
+func stockedRepositories(t *testing.T) map[string]stocked {
 	host := registrytest.Start(t, registrytest.Options{})
 	dir := filepath.Join(t.TempDir(), "registry")
-	kinds := map[string]struct {
-		open   func() Repository
-		remove func(what string, digest v1.Hash) error
-	}{
+	return map[string]stocked{
 		"layout": {
 			func() Repository { return Layout(dir, "nixpkgs-x") },
 			func(_ string, digest v1.Hash) error {
@@ -58,7 +61,11 @@ func TestMissingIsFoundAndSentAgain(t *testing.T) {
 			},
 		},
 	}
-	for kind, k := range kinds {
+}
+
+// What is deleted below an index is missed, and the next push sends it.
+func TestMissingIsFoundAndSentAgain(t *testing.T) {
+	for kind, k := range stockedRepositories(t) {
 		index := randomIndex(t)
 		want := parts(t, index)
 		if got, err := k.open().Missing(t.Context(), want["index"]); err != nil || !slices.Equal(got, []v1.Hash{want["index"]}) {
@@ -81,6 +88,35 @@ func TestMissingIsFoundAndSentAgain(t *testing.T) {
 			if err := k.open().Push(t.Context(), index); err != nil {
 				t.Errorf("%s: pushed again without the %s: %v", kind, what, err)
 			}
+		}
+	}
+}
+
+// A layer that was pushed is sent again where it is lost before the manifest comes,
+// though the caller says that it is there.
+func TestPushedLayerIsLost(t *testing.T) {
+	for kind, k := range stockedRepositories(t) {
+		index, repo := randomIndex(t), k.open()
+		want := parts(t, index)
+		img, err := index.Image(want["manifest"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		layer, err := img.LayerByDigest(want["layer"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := repo.PushBlob(t.Context(), layer); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.remove("layer", want["layer"]); err != nil {
+			t.Fatal(err)
+		}
+		if err := repo.Push(t.Context(), index, want["layer"]); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if got, err := repo.Missing(t.Context(), want["index"]); err != nil || len(got) > 0 {
+			t.Errorf("%s: Missing() = %v, %v", kind, got, err)
 		}
 	}
 }

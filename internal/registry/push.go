@@ -21,9 +21,27 @@ func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image, pushed .
 
 // pushImages asks for every manifest, and every blob but those that were pushed
 // just now, and sends what is not there: a registry's clean-up may have taken a
-// blob and left the manifest.
+// blob and left the manifest. Where the registry says that it lacks what a manifest
+// names, nothing counts as pushed any more.
 func (r *remoteRepository) pushImages(ctx context.Context, images []v1.Image, pushed []v1.Hash) error {
-	blobs, err := blobsOf(images, pushed)
+	if err := r.pushBlobs(ctx, images, pushed); err != nil {
+		return err
+	}
+	for _, img := range images {
+		_, err := r.ensureManifest(ctx, img)
+		var answer *AnswerError
+		if len(pushed) > 0 && errors.As(err, &answer) && late(answer) {
+			return r.pushImages(ctx, images, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *remoteRepository) pushBlobs(ctx context.Context, images []v1.Image, but []v1.Hash) error {
+	blobs, err := blobsOf(images, but)
 	if err != nil {
 		return err
 	}
@@ -35,15 +53,7 @@ func (r *remoteRepository) pushImages(ctx context.Context, images []v1.Image, pu
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	for _, img := range images {
-		if _, err := r.ensureManifest(ctx, img); err != nil {
-			return err
-		}
-	}
-	return nil
+	return g.Wait()
 }
 
 func (r *remoteRepository) PushBlob(ctx context.Context, layer v1.Layer) (Outcome, error) {
