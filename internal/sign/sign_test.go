@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/static"
@@ -79,12 +81,14 @@ func TestParseKey(t *testing.T) {
 		text []byte
 		err  string
 	}{
-		"encrypted":           {seal(t, der, "secret", 1<<15), ""},
-		"of an older cosign":  {[]byte(strings.ReplaceAll(string(seal(t, der, "secret", 1<<16)), "SIGSTORE", "COSIGN")), ""},
-		"plain":               {asPEM("PRIVATE KEY", der), ""},
-		"SEC 1":               {asPEM("EC PRIVATE KEY", ec), ""},
-		"another password":    {seal(t, der, "other", 1<<15), "COSIGN_PASSWORD"},
-		"too strong":          {seal(t, der, "secret", 1<<14), "in a way that cosign does not use"},
+		"encrypted":          {seal(t, der, "secret", 1<<15), ""},
+		"of an older cosign": {[]byte(strings.ReplaceAll(string(seal(t, der, "secret", 1<<16)), "SIGSTORE", "COSIGN")), ""},
+		"plain":              {asPEM("PRIVATE KEY", der), ""},
+		"SEC 1":              {asPEM("EC PRIVATE KEY", ec), ""},
+		"another password":   {seal(t, der, "other", 1<<15), "COSIGN_PASSWORD"},
+		"too strong":         {seal(t, der, "secret", 1<<14), "in a way that cosign does not use"},
+		"a short nonce": {asPEM("ENCRYPTED SIGSTORE PRIVATE KEY", []byte(`{"kdf":{"name":"scrypt","params":{"N":32768,"r":8,"p":1},"salt":""},"cipher":{"name":"nacl/secretbox","nonce":"AAAA"},"ciphertext":""}`)),
+			"in a way that cosign does not use"},
 		"not JSON":            {asPEM("ENCRYPTED SIGSTORE PRIVATE KEY", []byte("x")), "not JSON"},
 		"another curve":       {asPEM("PRIVATE KEY", pkcs8(t, generate(t, elliptic.P384()))), "P-256"},
 		"another kind":        {asPEM("PRIVATE KEY", pkcs8(t, edwards)), "P-256"},
@@ -218,12 +222,42 @@ func TestListOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Signed by the key, but not as a signature of an image.
+	text, err := json.Marshal(payload{Critical: critical{identity{"app"}, named{digest.String()}, "atomic container signature"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := key.sign(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := map[string]string{annotation: base64.StdEncoding.EncodeToString(sum)}
+	if img, err = mutate.Append(img, mutate.Addendum{Layer: static.NewLayer(text, payloadType), MediaType: payloadType, Annotations: signed}); err != nil {
+		t.Fatal(err)
+	}
 	list, err := signatures(img, digest)
 	if err != nil || len(list) != 0 {
 		t.Errorf("signatures() = %v, %v, and none is of the image", list, err)
 	}
 	if list, err := signatures(img, elsewhere); err != nil || len(list) != 1 || !list[0].By(key.Public()) {
 		t.Errorf("signatures() = %v, %v, want the one that is of it", list, err)
+	}
+}
+
+// No more signatures are read than anybody has.
+func TestManySignatures(t *testing.T) {
+	img := v1.Image(empty.Image)
+	var err error
+	for i := range maxSignatures + 1 {
+		if _, err := signatures(img, v1.Hash{}); err != nil {
+			t.Fatalf("%d signatures: %v", i, err)
+		}
+		if img, err = mutate.Append(img, mutate.Addendum{Layer: static.NewLayer([]byte("x"), payloadType), MediaType: payloadType}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := signatures(img, v1.Hash{}); err == nil {
+		t.Errorf("%d signatures: no error", maxSignatures+1)
 	}
 }
 
