@@ -138,8 +138,6 @@ func (p *part) holdTree(c *Check, path nix.StorePath, hash nix.Hash, version str
 		c.add("%s: its files do not have the NAR hash %s", path.Base(), hash.SRI())
 	case o.treeErr != nil:
 		c.add("%s: %v", path.Base(), o.treeErr)
-	case o.tree.IsZero():
-		c.add("%s: is not named as a source", path.Base())
 	case o.version != "" && o.version != version:
 		c.add("%s: says the version %q, the label %s %q", path.Base(), o.version, image.ReleaseLabel, version)
 	}

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nixpkgs-factory/factory/internal/config"
 	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
@@ -33,6 +32,7 @@ type object struct {
 type expected struct {
 	path   nix.StorePath
 	most   int64    // bytes of its NAR, as somebody says
+	source bool     // it is said to be nixpkgs
 	wanted []string // what links lead to, below it; sorted
 }
 
@@ -103,7 +103,7 @@ func (w *walker) begin(base string) error {
 		return nil
 	}
 	w.at.nar = nar.NewWriter(io.MultiWriter(w.at.sum, &w.at.size))
-	if name := w.at.known.path.Name(); name == config.SourceName || name == "source" {
+	if w.at.known.source {
 		w.at.tree = &gitTree{}
 	}
 	return nil

@@ -193,6 +193,11 @@ func (v *verification) known() map[string]*expected {
 			}
 			all[base].most = max(all[base].most, info.NarSize)
 		}
+		for _, path := range p.root.Inventory.Sources {
+			if e := all[path.Base()]; e != nil {
+				e.source = true
+			}
+		}
 		for _, target := range p.root.Links {
 			if base, below, ok := intoStore(target); ok && all[base] != nil && below != "" {
 				all[base].wanted = append(all[base].wanted, below)

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -11,9 +12,13 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/nixpkgs-factory/factory/internal/config"
+	"github.com/nixpkgs-factory/factory/internal/git"
 	"github.com/nixpkgs-factory/factory/internal/git/gittest"
 	"github.com/nixpkgs-factory/factory/internal/heads"
 	"github.com/nixpkgs-factory/factory/internal/image"
@@ -49,6 +54,16 @@ func TestNothingWrong(t *testing.T) {
 			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links"}, []string{"gcroots", "signatures", "root", "commit"}, false},
 		{"without a database, signed in a cache", func(s *sample, o *Options) { s.plain, o.Infos = true, known(s.closure) },
 			[]string{"index", "manifest", "labels", "layers", "files", "database", "contents", "closure", "links", "signatures"}, []string{"gcroots", "root", "commit"}, false},
+		{"nixpkgs by another name", func(s *sample, _ *Options) {
+			info, err := s.tree.PathInfo("nixpkgs")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.sources, s.database, s.roots = append(s.sources, info), append(s.database, info), append(s.roots, info.Path)
+		}, all, []string{"root"}, false},
+		{"with the root that Nix makes", func(s *sample, _ *Options) {
+			s.edit[ofRoot] = with("nix/var/nix/gcroots/profiles", tar.TypeSymlink, func(e *entry) { e.Linkname, e.Mode = "/nix/var/nix/profiles", 0o777 })
+		}, all, []string{"root"}, false},
 		{"by the tag of the commit", func(_ *sample, o *Options) { o.Tag = gittest.Rev("a").String() + "-slim" },
 			slices.Insert(slices.Clone(all), 1, "tag"), []string{"root"}, false},
 	} {
@@ -230,6 +245,58 @@ func TestDamage(t *testing.T) {
 		{"a health check", func(s *sample, _ *Options) {
 			s.after = reconfigure(func(c *v1.ConfigFile) { c.Config.Healthcheck = &v1.HealthConfig{Test: []string{"CMD", "evil"}} })
 		}, []string{"manifest"}, "health check"},
+		{"the folders of the store twice", func(s *sample, _ *Options) {
+			s.edit[ofLib] = func(es []entry) []entry { return slices.Insert(es, 2, es[1]) }
+		}, []string{"layers", "database", "links"}, "not the folder above the store objects"},
+		{"a store in a layer that anybody writes to", func(s *sample, _ *Options) {
+			s.edit[ofLib] = change("nix/store", func(e *entry) { e.Mode = 0o777 })
+		}, []string{"files"}, "mode 777, want 755"},
+		{"a store object in two places of a layer", func(s *sample, _ *Options) {
+			s.edit[ofSource] = func(es []entry) []entry { return append(es, es[2:]...) }
+		}, []string{"files", "database", "contents", "source", "commit"}, "not in one place of the layer"},
+		{"a file of its own before hard links", func(s *sample, _ *Options) {
+			s.edit[ofSource] = change("-source/default.nix", func(e *entry) { e.Typeflag, e.Linkname, e.text = tar.TypeReg, "", "evil" })
+		}, []string{"contents", "source", "commit"}, "a hard link in what is no copy"},
+		{"a file of its own behind hard links", func(s *sample, _ *Options) {
+			s.edit[ofSource] = change("-source/lib.nix", func(e *entry) { e.Typeflag, e.Linkname, e.text = tar.TypeReg, "", "evil" })
+		}, []string{"contents", "source", "commit"}, "a file of its own in a copy"},
+		{"a hard link over a file", func(s *sample, _ *Options) {
+			s.edit[ofRoot] = with("etc/tool", tar.TypeLink, func(e *entry) { e.Linkname = "nix/store/" + s.closure[1].Path.Base() + "/bin/nix" })
+		}, []string{"layers", "commit"}, "a hard link"},
+		{"a link in the place of the store", func(s *sample, _ *Options) {
+			s.edit[ofRoot] = change("nix/store", func(e *entry) { e.Typeflag, e.Linkname, e.Name, e.Mode = tar.TypeSymlink, "/opt", "nix/store", 0o777 })
+		}, []string{"layers", "commit"}, "is no folder"},
+		{"another compression of a layer", func(s *sample, _ *Options) {
+			s.after = func(img v1.Image) v1.Image { return swapped{img, ofTool, flipped} }
+		}, []string{"layers"}, "its bytes have the digest"},
+		{"a reference that leads out", func(s *sample, _ *Options) {
+			s.plain, s.closure = true, s.closure[1:]
+			delete(s.set.Links, "/lib64/ld.so")
+		}, []string{"closure"}, "refers to"},
+		{"a layer from elsewhere", func(s *sample, _ *Options) {
+			s.after = rewrite(func(m *v1.Manifest) { m.Layers[0].URLs = []string{"https://example.org"} })
+		}, []string{"manifest", "commit"}, "from 1 addresses"},
+		{"a size of a layer", func(s *sample, _ *Options) {
+			s.after = rewrite(func(m *v1.Manifest) { m.Layers[0].Size++ })
+		}, []string{"layers"}, "the manifest says"},
+		{"a root file system of another type", func(s *sample, _ *Options) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.RootFS.Type = "x" })
+		}, []string{"manifest"}, `root file system of type "x"`},
+		{"the hash for fetchTarball", func(s *sample, _ *Options) {
+			s.after = relabel(map[string]string{image.Sha256Label: strings.Repeat("0", 52)})
+		}, []string{"source"}, image.Sha256Label},
+		{"the time for flakes", func(s *sample, _ *Options) {
+			s.after = relabel(map[string]string{image.LastModifiedLabel: "7"})
+		}, []string{"labels"}, image.LastModifiedLabel},
+		{"other tools in the labels", func(s *sample, _ *Options) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.Config.Labels[image.ToolsLabel] = "[]" })
+		}, []string{"labels"}, "has other tools"},
+		{"the title of the index", func(s *sample, _ *Options) {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.Config.Labels["org.opencontainers.image.title"] = "x" })
+		}, []string{"labels"}, `label org.opencontainers.image.title is "x", the index says`},
+		{"another commit by GitHub", func(s *sample, o *Options) {
+			o.Commits = asked{commit: heads.Commit{Rev: gittest.Rev("b"), Tree: s.tree.TreeID, Date: time.Unix(1e9, 0).UTC()}}
+		}, []string{"commit"}, "the commit is bbbb"},
 		{"a root less", func(s *sample, _ *Options) { s.roots = s.roots[1:] }, []string{"gcroots"}, "no root keeps"},
 		{"a root that leads nowhere", func(s *sample, _ *Options) {
 			s.roots = append(s.roots, s.object(t, "gone", func(w *nar.Writer) { s.putFile(t, w, "", "x", false) }).Path)
@@ -426,6 +493,150 @@ func TestConfigOfOthers(t *testing.T) {
 		if holdConfig(c, []byte(text)); (c.Result == Passed) != good {
 			t.Errorf("%s: %s %q, want it to pass: %t", text, c.Result, c.Problems, good)
 		}
+	}
+}
+
+// rewritten has another manifest.
+type rewritten struct {
+	v1.Image
+	raw []byte
+}
+
+func (r rewritten) RawManifest() ([]byte, error)    { return r.raw, nil }
+func (r rewritten) Manifest() (*v1.Manifest, error) { return partial.Manifest(r) }
+func (r rewritten) Digest() (v1.Hash, error)        { return partial.Digest(r) }
+func (r rewritten) Size() (int64, error)            { return partial.Size(r) }
+
+// rewrite changes what the manifest of an image says.
+func rewrite(edit func(*v1.Manifest)) func(v1.Image) v1.Image {
+	return func(img v1.Image) v1.Image {
+		m, err := img.Manifest()
+		if err != nil {
+			panic(err)
+		}
+		m = m.DeepCopy()
+		edit(m)
+		raw, err := json.Marshal(m)
+		if err != nil {
+			panic(err)
+		}
+		return rewritten{img, raw}
+	}
+}
+
+// flipped is a layer of other bytes, as many, that unpack to the same.
+func flipped(l v1.Layer) v1.Layer {
+	rc, err := l.Compressed()
+	if err != nil {
+		panic(err)
+	}
+	defer rc.Close()
+	data, err := io.ReadAll(rc)
+	if err != nil {
+		panic(err)
+	}
+	data[9] ^= 1 // the system on which gzip ran
+	return static.NewLayer(data, types.OCILayer)
+}
+
+// lying gives another image than it was asked for.
+type lying struct {
+	index
+	img v1.Image
+}
+
+type index = v1.ImageIndex // which has a method of that name
+
+func (l lying) Image(v1.Hash) (v1.Image, error) { return l.img, nil }
+
+// An index has each platform once, and the images that it names.
+func TestOddIndexes(t *testing.T) {
+	s := good(t)
+	img, made := s.image(t), s.index(t)
+	extra := func(p *v1.Platform) v1.ImageIndex {
+		return mutate.AppendManifests(made, mutate.IndexAddendum{Add: image.Plain{Image: img}, Descriptor: v1.Descriptor{MediaType: types.OCIManifestSchema1, Platform: p}})
+	}
+	for name, tt := range map[string]struct {
+		index  v1.ImageIndex
+		failed []string
+		want   string
+	}{
+		"a platform twice":  {extra(&v1.Platform{OS: "linux", Architecture: "amd64"}), []string{"index"}, "two images for linux/amd64"},
+		"no platform":       {extra(nil), []string{"index"}, "which the factory does not make"},
+		"unknown platform":  {extra(&v1.Platform{OS: "unknown", Architecture: "unknown"}), []string{"index"}, "which the factory does not make"},
+		"another platform":  {extra(&v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}), []string{"manifest"}, "the index says platform linux/arm64/v8"},
+		"another image":     {lying{made, relabel(map[string]string{"a": "b"})(img)}, []string{"manifest"}, "the manifest has"},
+		"another config":    {lying{made, claimed{img, []byte("{}")}}, []string{"manifest"}, "the configuration has 2 bytes"},
+		"nothing different": {made, []string{}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := Image(t.Context(), Target{Index: tt.index}, s.options(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(slices.Compact(results(r, Failed)), tt.failed) || !strings.Contains(text(t, r), tt.want) {
+				t.Errorf("failed %v, want %v with %q\n%s", results(r, Failed), tt.failed, tt.want, text(t, r))
+			}
+		})
+	}
+}
+
+// claimed has another configuration than its manifest names.
+type claimed struct {
+	v1.Image
+	raw []byte
+}
+
+func (c claimed) RawConfigFile() ([]byte, error) { return c.raw, nil }
+
+// Two images have a layer in common, and one says another diffID of it.
+func TestSharedLayer(t *testing.T) {
+	s := good(t)
+	var parts []image.Part
+	for _, name := range []string{"x86_64-linux", "aarch64-linux"} {
+		if s.system = systemOf(name); name == "aarch64-linux" {
+			s.after = reconfigure(func(c *v1.ConfigFile) { c.RootFS.DiffIDs[0] = c.RootFS.DiffIDs[1] })
+		}
+		parts = append(parts, image.Part{System: s.system, Image: s.image(t)})
+	}
+	index, err := image.Index(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Image(t.Context(), Target{Index: index}, s.options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(results(r, Failed), []string{"layers"}) {
+		t.Errorf("failed %v, want the layers of one\n%s", results(r, Failed), text(t, r))
+	}
+}
+
+// What git cannot have is no tree of a commit.
+func TestNoGitTree(t *testing.T) {
+	for name, entries := range map[string][]nar.Entry{
+		"a file":          {{Kind: nar.Regular}},
+		"an empty folder": {{Kind: nar.Directory}, {Path: "a", Kind: nar.Regular}, {Path: "b", Kind: nar.Directory}},
+	} {
+		var tree gitTree
+		for _, e := range entries {
+			tree.add(e, git.BlobID(""))
+		}
+		if id, err := tree.id(); err == nil {
+			t.Errorf("%s: %s, want an error", name, id)
+		}
+	}
+}
+
+// A header of what is no file has no bytes: Go's reader passes over them, others may not.
+func TestBytesOfALink(t *testing.T) {
+	h := tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: "b", ModTime: time.Unix(1, 0)}
+	if err := new(scan).canonical(&h); err != nil {
+		t.Fatal(err)
+	}
+	h.Size = 512
+	if err := new(scan).canonical(&h); err == nil {
+		t.Error("a link of 512 bytes: no error")
 	}
 }
 
