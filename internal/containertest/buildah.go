@@ -76,9 +76,10 @@ func (b buildah) Start(t testing.TB, image string, o Options) Container {
 	}
 	id := do(t, b.argv("from", "--pull-never", image)...)
 	later(t, b.argv("rm", id)...)
+	// It stays mounted until it is removed: with as many layers as make the options of
+	// the mount longer than a page, release 1.28 mounts a container only once.
 	root := do(t, b.argv("mount", id)...)
 	_, err := os.Lstat(filepath.Join(root, "bin/sh"))
-	do(t, b.argv("umount", id)...)
 	return buildahContainer{b, id, o, err == nil}
 }
 
