@@ -12,8 +12,9 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/pin"
 )
 
-// A project that names nixpkgs in five ways, by a commit and hashes that are nobody's.
-// What reads the files of niv and npins does with them what those do.
+// A project that names nixpkgs in six ways, by a commit and hashes that are nobody's.
+// What reads the files of niv and npins does with them what those do: niv names what it
+// fetches by the source, npins does not.
 const (
 	oldRev  = "0000000000000000000000000000000000000001"
 	oldHash = "0000000000000000000000000000000000000000000000000001"
@@ -28,7 +29,7 @@ var pinnedProject = map[string]string{
   sha256 = "` + oldHash + `";
 }
 `,
-	"niv.nix": "let s = (builtins.fromJSON (builtins.readFile ./nix/sources.json)).nixpkgs; in fetchTarball { inherit (s) url sha256; }\n",
+	"niv.nix": "let s = (builtins.fromJSON (builtins.readFile ./nix/sources.json)).nixpkgs; in fetchTarball { name = \"nixpkgs-src\"; inherit (s) url sha256; }\n",
 	"nix/sources.json": `{
     "nixpkgs": {
         "branch": "nixos-26.05", "owner": "NixOS", "repo": "nixpkgs", "rev": "` + oldRev + `",
@@ -50,6 +51,20 @@ var pinnedProject = map[string]string{
     }
   },
   "version": 5
+}
+`,
+	"npins8.nix": "let p = (builtins.fromJSON (builtins.readFile ./npins8/sources.json)).pins.nixpkgs; in fetchTarball { inherit (p) url; sha256 = p.hash; }\n",
+	"npins8/sources.json": `{
+  "pins": {
+    "nixpkgs": {
+      "type": "Git",
+      "repository": { "type": "GitHub", "owner": "NixOS", "repo": "nixpkgs" },
+      "branch": "nixos-26.05", "submodules": false, "lfs": false, "revision": "` + oldRev + `",
+      "url": "https://github.com/NixOS/nixpkgs/archive/` + oldRev + `.tar.gz",
+      "hash": "` + oldSRI + `"
+    }
+  },
+  "version": 8
 }
 `,
 	"flake/flake.nix": `{
@@ -131,6 +146,7 @@ func (in inside) testPinned(t *testing.T) {
 		"default.nix": "nix-instantiate --eval -E 'toString (import /p/default.nix)'",
 		"niv":         "nix-instantiate --eval -E 'toString (import /p/niv.nix)'",
 		"npins":       "nix-instantiate --eval -E 'toString (import /p/npins.nix)'",
+		"npins 8":     "nix-instantiate --eval -E 'toString (import /p/npins8.nix)'",
 		"flake":       "nix eval path:/p/flake#path",
 	}
 	start := func(move bool) containertest.Container {
