@@ -15,6 +15,8 @@ type serveOptions struct {
 	binaryCache  string
 	channelsYAML string
 	channels     channelsOptions
+	grow         int
+	largest      int64 // MiB
 }
 
 func serveCommand(stdout, stderr io.Writer) *cobra.Command {
@@ -57,6 +59,8 @@ openssh-client, xz-utils and zstd, and root or unprivileged user namespaces.`,
 	f.StringVar(&o.addr, "addr", defaultAddr, "`HOST:PORT` to listen on; port 0 picks a free one")
 	f.StringVar(&o.cache, "cache", "", "`DIR` to keep what is served (default $FACTORY_TEST_CACHE, or factory-standin in the user's cache folder)")
 	f.StringVar(&o.binaryCache, "binary-cache", "", "serve this `DIR` as the binary cache, such as one that is compressed otherwise")
+	f.IntVar(&o.grow, "grow", 0, "have jq need `N` store paths more, generated ones")
+	f.Int64Var(&o.largest, "largest", 64, "size of the largest of these in `MIB`; the others have less than one")
 	f.StringVar(&o.channelsYAML, "channels-yaml", "", "write to `FILE` a channels.yaml that names this server")
 	f.StringVar(&o.channels.image, "image", "images/base", "image `DIR` for that file, from its folder")
 	f.StringVar(&o.channels.publish, "publish", "oci:./registry", "where that file publishes `TO`")
@@ -85,6 +89,11 @@ func serve(ctx context.Context, o serveOptions, stdout, stderr io.Writer) error 
 		return err
 	}
 	defer s.Close()
+	if o.grow > 0 {
+		if err := s.Grow(o.grow, o.largest<<20); err != nil {
+			return err
+		}
+	}
 	if o.channelsYAML != "" {
 		if err := o.channels.write(o.channelsYAML, s); err != nil {
 			return err
