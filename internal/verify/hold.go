@@ -291,11 +291,11 @@ func (p *part) leads(base, below string) bool {
 // holdSignatures holds what is known of each store object against the trusted keys.
 func (p *part) holdSignatures(ctx context.Context, v *verification) {
 	c := p.check("signatures")
-	var names []string
-	for _, key := range v.Keys {
-		names = append(names, key.Name())
+	var keys []string
+	for _, key := range v.Keys { // whole: anybody can give a key the name of another one
+		keys = append(keys, key.String())
 	}
-	trusted := strings.Join(names, " ")
+	trusted := strings.Join(keys, " ")
 	switch {
 	case p.root.Database:
 		signed := 0

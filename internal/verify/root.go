@@ -108,7 +108,7 @@ func (p *part) holdRoot() {
 		}
 	}
 	run := p.opened.Config.Config
-	c.not("%d files of the image's folder (%s), where %d links lead, and how a container runs (%d variables, command, user): nothing but a rebuild shows that they are as they were meant%s",
+	c.not("%d files of the image's folder (%s), where %d links lead, how a container runs (%d variables, command, user), and which store objects there are: nothing but a rebuild shows that they are as they were meant%s",
 		len(names), brief(names), len(p.root.Links), len(run.Env), p.rights())
 }
 

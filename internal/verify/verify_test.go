@@ -461,6 +461,7 @@ func TestUnproven(t *testing.T) {
 		{"a file that anybody writes to", func(s *sample) { s.edit[ofRoot] = change("etc/passwd", func(e *entry) { e.Mode = 0o666 }) }, "note: /etc/passwd has mode 666"},
 		{"a file of somebody's", func(s *sample) { s.edit[ofRoot] = change("etc/passwd", func(e *entry) { e.Uid = 1000 }) }, "note: /etc/passwd is of 1000:0"},
 		{"a library that is always loaded", func(s *sample) { s.edit[ofRoot] = with("etc/ld.so.preload", tar.TypeReg, nil) }, "/etc/ld.so.preload"},
+		{"another object of those that are signed", func(s *sample) {}, "which store objects there are"},
 		{"a variable", func(s *sample) {
 			s.after = reconfigure(func(c *v1.ConfigFile) { c.Config.Env = append(c.Config.Env, "LD_PRELOAD=/evil") })
 		}, "(1 variables, command, user)"},
