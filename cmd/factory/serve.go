@@ -59,7 +59,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 	} else {
 		a.logger().Info("there are no pages about the images without a configuration", "error", err)
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
