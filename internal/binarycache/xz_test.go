@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,9 @@ func TestXZRefused(t *testing.T) {
 		{"dictionary of 1 GiB", readTestdata(t, "xz/bad-dictionary.xz"), "xz: dictionary of 1073741824 bytes (limit 67108864 bytes)"},
 		{"dictionary of 4 GiB", withDict(good, 40), "xz: dictionary of 4294967295 bytes (limit 67108864 bytes)"},
 		{"dictionary beyond the format", withDict(good, 41), "xz: invalid dictionary size"},
+		{"CRC32 of something else", slices.Concat(stream(0, checkCRC32), blockOfX(), []byte{1, 2, 3, 4}), "xz: block does not match its check value"},
+		{"CRC64 of something else", slices.Concat(stream(0, checkCRC64), blockOfX(), make([]byte, 8)), "xz: block does not match its check value"},
+		{"SHA-256 of something else", slices.Concat(stream(0, checkSHA256), blockOfX(), make([]byte, 32)), "xz: block does not match its check value"},
 		{"4 GiB in the second stream", append(bytes.Clone(good), withDict(good, 40)...), "xz: dictionary of 4294967295 bytes (limit 67108864 bytes)"},
 	}
 	for _, tt := range tests {
@@ -75,6 +79,14 @@ func TestXZRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// blockOfX is a block of one byte, x, that asks for the largest dictionary, without a
+// check value.
+func blockOfX() []byte {
+	block := []byte{2, 0, lzma2, 1, dictCode(maxDict), 0, 0, 0}
+	block = binary.LittleEndian.AppendUint32(block, crc32.ChecksumIEEE(block))
+	return append(block, 1, 0, 0, 'x', 0, 0, 0, 0) // a chunk that is not compressed, their end, padding
 }
 
 // withDict changes the dictionary size in the first block header of a file.
@@ -132,11 +144,8 @@ func TestXZMemory(t *testing.T) {
 // Each of many blocks may ask for the largest dictionary: it is there once.
 func TestXZManyBlocks(t *testing.T) {
 	file := readTestdata(t, "xz/none.xz")[:headerLen]
-	block := []byte{2, 0, lzma2, 1, dictCode(maxDict), 0, 0, 0}
-	block = binary.LittleEndian.AppendUint32(block, crc32.ChecksumIEEE(block))
-	block = append(block, 1, 0, 0, 'x', 0, 0, 0, 0) // one byte that is not compressed, the end, padding
 	const blocks = 300
-	file = append(file, bytes.Repeat(block, blocks)...)
+	file = append(file, bytes.Repeat(blockOfX(), blocks)...)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	got, err := unxz(file, maxDict)

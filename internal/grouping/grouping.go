@@ -91,6 +91,7 @@ type graph struct {
 	infos   []nix.PathInfo
 	refs    [][]int  // lower indices
 	users   [][]int  // higher indices
+	needing []set    // of a path: the paths that need it, themselves or through others
 	size    []uint64 // see weigh
 	pkg     []int    // the package that a path is of
 	rate    []uint64 // of a package: how often it changes, no unit
@@ -136,10 +137,9 @@ func (g *graph) name() {
 		paths[at]++
 	}
 	g.rate = make([]uint64, len(packages))
-	users := g.above()
+	g.needing = g.above()
 	for i, at := range g.pkg {
-		users(i, func(int) { g.share[i]++ })
-		g.share[i] = max(1, rateOf(int(g.share[i]))/paths[at])
+		g.share[i] = max(1, rateOf(g.needing[i].size())/paths[at])
 		g.rate[at] += g.share[i]
 	}
 	for i, at := range g.pkg {
@@ -152,26 +152,17 @@ func (g *graph) name() {
 	}
 }
 
-// above returns a function that calls do for each path that needs path i, itself or
-// through others.
-func (g *graph) above() func(i int, do func(user int)) {
-	seen := make([]int, len(g.infos)) // in which call
-	var todo []int
-	call := 0
-	return func(i int, do func(int)) {
-		call++
-		for todo = append(todo, i); len(todo) > 0; {
-			at := todo[len(todo)-1]
-			todo = todo[:len(todo)-1]
-			for _, user := range g.users[at] {
-				if seen[user] != call {
-					seen[user] = call
-					do(user)
-					todo = append(todo, user)
-				}
-			}
+// above returns, of each path, the paths that need it, themselves or through others.
+func (g *graph) above() []set {
+	all := make([]set, len(g.infos))
+	for i := len(all) - 1; i >= 0; i-- {
+		all[i] = newSet(len(all))
+		for _, user := range g.users[i] {
+			all[i].add(user)
+			all[i].join(all[user])
 		}
 	}
+	return all
 }
 
 // rateOf returns 256/√(1+users), where 1+users counts as the power of two below it: a

@@ -62,7 +62,7 @@ func (g *graph) together(lower, upper layer) layer {
 	}
 }
 
-// set is a set of packages by index.
+// set is a set of packages or of paths, by index.
 type set []uint64
 
 func newSet(n int) set { return make(set, (n+63)/64) }
@@ -72,6 +72,25 @@ func (s set) add(i int) { s[i/64] |= 1 << (i % 64) }
 func (s set) join(t set) {
 	for i := range s {
 		s[i] |= t[i]
+	}
+}
+
+// size is how many are in the set.
+func (s set) size() (n int) {
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
+// all yields what is in the set, in order.
+func (s set) all(yield func(int) bool) {
+	for i, word := range s {
+		for ; word != 0; word &= word - 1 {
+			if !yield(i*64 + bits.TrailingZeros64(word)) {
+				return
+			}
+		}
 	}
 }
 

@@ -7,12 +7,11 @@ import "slices"
 func (g *graph) order() []int {
 	n := len(g.infos)
 	size, risk := slices.Clone(g.size), slices.Clone(g.share) // of closures, as far as they are left
-	users := g.above()
 	for i := range n {
-		users(i, func(user int) {
+		for user := range g.needing[i].all {
 			size[user] += g.size[i]
 			risk[user] += g.share[i]
-		})
+		}
 	}
 	placed := make([]bool, n)
 	order := make([]int, 0, n)
@@ -27,10 +26,10 @@ func (g *graph) order() []int {
 		order = g.place(order, placed, best)
 		slices.Sort(order[first:])
 		for _, i := range order[first:] {
-			users(i, func(user int) {
+			for user := range g.needing[i].all {
 				size[user] -= g.size[i]
 				risk[user] -= g.share[i]
-			})
+			}
 		}
 	}
 	return order
