@@ -58,20 +58,23 @@ func holding(targets []target, index v1.ImageIndex) []target {
 }
 
 // describe puts an SBOM beside the image of each system, and returns the digests of
-// what is said.
+// what is said, also where it is not said everywhere.
 func (f *Factory) describe(ctx context.Context, w work, s stacks, images []image.Part, targets []target) ([]v1.Hash, error) {
 	if !f.Config.Attest {
 		return nil, nil
 	}
 	var said []v1.Hash
+	var failed error
 	for i, one := range s.each {
 		digest, err := f.describeOne(ctx, w, one, images[i].Image, targets)
 		if err != nil {
-			return said, fmt.Errorf("%s: SBOM: %w", one.system.Nix, err)
+			failed = errors.Join(failed, fmt.Errorf("%s: SBOM: %w", one.system.Nix, err))
 		}
-		said = append(said, digest)
+		if digest != (v1.Hash{}) {
+			said = append(said, digest)
+		}
 	}
-	return said, nil
+	return said, failed
 }
 
 // describePart does that for a system whose image waits for the others. What goes wrong
@@ -118,12 +121,13 @@ func (f *Factory) describeOne(ctx context.Context, w work, s stack, img v1.Image
 	if err != nil {
 		return v1.Hash{}, err
 	}
+	var failed error
 	for _, t := range targets {
 		if _, err := t.repo.Attach(ctx, *subject, a); err != nil {
-			return v1.Hash{}, fmt.Errorf("%s: %w", t.ref, err)
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", t.ref, err))
 		}
 	}
-	return desc.Digest, nil
+	return desc.Digest, failed
 }
 
 // bill writes down what is in the image of one system.
@@ -219,13 +223,22 @@ func (f *Factory) vouch(ctx context.Context, j job, index v1.ImageIndex, said []
 		said = append(said, desc.Digest)
 	}
 	said = append(said, subject.Digest)
+	var failed error // where one registry does not take it, others do
 	for _, t := range holding(targets, index) {
-		if _, err := t.repo.Attach(ctx, *subject, artifacts...); err != nil {
-			return notAttested(fmt.Errorf("%s: provenance: %w", t.ref, err))
+		if err := vouchAt(ctx, t, *subject, artifacts, said, key); err != nil {
+			failed = errors.Join(failed, notAttested(fmt.Errorf("%s: %w", t.ref, err)))
 		}
-		if err := signAll(ctx, t.repo, said, key); err != nil {
-			return notAttested(fmt.Errorf("%s: signature: %w", t.ref, err))
-		}
+	}
+	return failed
+}
+
+// vouchAt puts what is said of an index beside it, and signs it and all of digests.
+func vouchAt(ctx context.Context, t target, subject v1.Descriptor, artifacts []registry.Artifact, digests []v1.Hash, key *sign.Key) error {
+	if _, err := t.repo.Attach(ctx, subject, artifacts...); err != nil {
+		return fmt.Errorf("provenance: %w", err)
+	}
+	if err := signAll(ctx, t.repo, digests, key); err != nil {
+		return fmt.Errorf("signature: %w", err)
 	}
 	return nil
 }

@@ -231,6 +231,33 @@ func TestAttestFails(t *testing.T) {
 	w.said(0, release, results[0].Published[0].Digest)
 }
 
+// Where one destination does not take what is said, the others do.
+func TestAttestFailsInOnePlace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{channels: onlyRelease, publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org", "oci:registry"}})
+	w.attests()
+	w.wire.fails(func(r *http.Request) (*http.Response, error) {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/sha256-") {
+			return nil, errors.New("the line is cut")
+		}
+		return nil, nil
+	})
+	results := w.cycle()
+	if err := results[0].Err; err == nil || !strings.Contains(err.Error(), "published, but not all") || strings.Contains(err.Error(), "oci:") {
+		t.Errorf("the cycle ends with %v, want what the registry refused alone", err)
+	}
+	_, index := w.index(release, "latest")
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []v1.Hash{results[0].Published[0].Digest, manifest.Manifests[0].Digest} {
+		if said := w.said(1, release, of); len(said) != 1 {
+			t.Errorf("in the layout %d things are said of %s, want one", len(said), of)
+		}
+	}
+}
+
 // A key that cannot be read is told before anything is made.
 func TestAttestWithoutTheKey(t *testing.T) {
 	t.Parallel()
