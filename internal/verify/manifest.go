@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"reflect"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -81,6 +82,7 @@ func (v *verification) openIndex(index v1.ImageIndex) error {
 	if len(manifest.Manifests) == 0 || len(manifest.Manifests) > mostPlatforms {
 		return fmt.Errorf("an index of %d images", len(manifest.Manifests))
 	}
+	holdNames(c, "the index", raw)
 	v.openParts(c, index, manifest)
 	if len(v.parts) == 0 {
 		return fmt.Errorf("the index has no image for the platform, but for %s", platforms(manifest))
@@ -192,6 +194,7 @@ func (p *part) readManifest(c *Check, desc v1.Descriptor, img v1.Image) error {
 		return err
 	}
 	holdBytes(c, "the manifest", raw, desc)
+	holdNames(c, "the manifest", raw)
 	if manifest.MediaType != types.OCIManifestSchema1 || manifest.SchemaVersion != 2 || manifest.Config.MediaType != types.OCIConfigJSON {
 		c.add("media type %q, schema version %d, configuration of type %q", manifest.MediaType, manifest.SchemaVersion, manifest.Config.MediaType)
 	}
@@ -218,6 +221,7 @@ func holdConfig(c *Check, raw []byte) {
 		c.add("configuration: %v", err)
 		return
 	}
+	holdNames(c, "the configuration", raw)
 	had := conf.Config
 	made := v1.Config{
 		Env: had.Env, Entrypoint: had.Entrypoint, Cmd: had.Cmd, WorkingDir: had.WorkingDir, User: had.User,
@@ -233,6 +237,42 @@ func holdBytes(c *Check, what string, raw []byte, desc v1.Descriptor) {
 	if err != nil || digest != desc.Digest || int64(len(raw)) != desc.Size {
 		c.add("%s has %d bytes with the digest %s, and is named as %d bytes with %s", what, len(raw), digest, desc.Size, desc.Digest)
 	}
+}
+
+// holdNames refuses an object of a document with the same name twice: readers differ in
+// which one counts. The document was read before, so it is not nested too deeply.
+func holdNames(c *Check, what string, raw []byte) {
+	if err := once(json.NewDecoder(bytes.NewReader(raw))); err != nil {
+		c.add("%s: %v", what, err)
+	}
+}
+
+// once reads a value of JSON. Go's readers do not tell capital letters from others.
+func once(d *json.Decoder) error {
+	token, err := d.Token()
+	open, nested := token.(json.Delim)
+	if err != nil || !nested {
+		return err
+	}
+	seen := make(map[string]bool)
+	for d.More() {
+		if open == '{' {
+			name, err := d.Token()
+			if err != nil {
+				return err
+			}
+			text, _ := name.(string)
+			if text = strings.ToLower(text); seen[text] {
+				return fmt.Errorf("%q is there twice", text)
+			}
+			seen[text] = true
+		}
+		if err := once(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
 }
 
 func (p *part) rename(system string) {

@@ -273,6 +273,22 @@ func TestDamage(t *testing.T) {
 			s.plain, s.closure = true, s.closure[1:]
 			delete(s.set.Links, "/lib64/ld.so")
 		}, []string{"closure"}, "refers to"},
+		{"a manifest of two lists of layers", func(s *sample, _ *Options) {
+			s.after = func(img v1.Image) v1.Image {
+				made := rewrite(func(*v1.Manifest) {})(img).(rewritten)
+				made.raw = append([]byte(`{"layers": [],`), made.raw[1:]...)
+				return made
+			}
+		}, []string{"manifest"}, `"layers" is there twice`},
+		{"more layers than an engine bears", func(s *sample, _ *Options) {
+			s.after = func(img v1.Image) v1.Image {
+				more, err := mutate.AppendLayers(img, slices.Repeat([]v1.Layer{static.NewLayer([]byte("x"), types.OCILayer)}, mostLayers)...)
+				if err != nil {
+					panic(err)
+				}
+				return more
+			}
+		}, []string{"manifest", "commit"}, "131 layers, more than 127"},
 		{"a layer from elsewhere", func(s *sample, _ *Options) {
 			s.after = rewrite(func(m *v1.Manifest) { m.Layers[0].URLs = []string{"https://example.org"} })
 		}, []string{"manifest", "commit"}, "from 1 addresses"},
@@ -625,6 +641,22 @@ func TestNoGitTree(t *testing.T) {
 		}
 		if id, err := tree.id(); err == nil {
 			t.Errorf("%s: %s, want an error", name, id)
+		}
+	}
+}
+
+// What is said twice is said otherwise to another reader.
+func TestNamesOnce(t *testing.T) {
+	for text, good := range map[string]bool{
+		`{"a": [{"b": 1}, {"b": 2}, []], "c": {"a": null}}`: true,
+		`{"a": 1, "b": 2, "a": 3}`:                          false,
+		`{"x": [{"layers": [], "Layers": []}]}`:             false,
+		`{"": 1, "": 2}`:                                    false,
+		`{"a": `:                                            false,
+	} {
+		c := newCheck("", "manifest")
+		if holdNames(c, "it", []byte(text)); (c.Result == Passed) != good {
+			t.Errorf("%s: %s %q, want it to pass: %t", text, c.Result, c.Problems, good)
 		}
 	}
 }
