@@ -54,9 +54,15 @@ func (f *Factory) takeSource(ctx context.Context, r revision, dir string, fallba
 	return src, nil
 }
 
+// unpackable is a tree that Nix needs as files.
+type unpackable interface {
+	Footprint() (bytes, files int64)
+	Unpack(dir string) error
+}
+
 // unpack writes the tree into memory, where there is ample room, and otherwise below
 // dir: tens of thousands of small files cost some disks more than all the rest.
-func (f *Factory) unpack(ctx context.Context, tree *source.Tree, dir string, log *slog.Logger) (folder string, clear func(), err error) {
+func (f *Factory) unpack(ctx context.Context, tree unpackable, dir string, log *slog.Logger) (folder string, clear func(), err error) {
 	var need workdir.Need
 	need.Bytes, need.Files = tree.Footprint()
 	if made, release, err := workdir.MakeInMemory(ctx, f.Memory, need); err == nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/nixpkgs-factory/factory/internal/source"
@@ -13,8 +14,9 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/workdir"
 )
 
-// Where nixpkgs is unpacked changes nothing of it, and nothing of it stays.
-func TestUnpack(t *testing.T) {
+// smallTree is a tree like that of nixpkgs.
+func smallTree(t *testing.T) *source.Tree {
+	t.Helper()
 	var archive bytes.Buffer
 	if err := sourcetest.Write(&archive, sourcetest.Options{Files: 50, Bytes: 100_000}); err != nil {
 		t.Fatal(err)
@@ -23,7 +25,13 @@ func TestUnpack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tree.Close()
+	t.Cleanup(func() { tree.Close() })
+	return tree
+}
+
+// Where nixpkgs is unpacked changes nothing of it, and nothing of it stays.
+func TestUnpack(t *testing.T) {
+	tree := smallTree(t)
 	memory, err := os.MkdirTemp(workdir.SharedMemory, "cycle-test-*")
 	if err != nil {
 		t.Skip(err)
@@ -46,5 +54,40 @@ func TestUnpack(t *testing.T) {
 		if left, err := filepath.Glob(memory + "/*/build-*"); err != nil || len(left) > 0 {
 			t.Errorf("%s: left are %v, %v", name, left, err)
 		}
+	}
+}
+
+// bursting is a tree that more room was promised to than there is.
+type bursting struct {
+	unpackable
+	within string
+}
+
+func (b bursting) Unpack(dir string) error {
+	if err := b.unpackable.Unpack(dir); err != nil || !strings.HasPrefix(dir, b.within+"/") {
+		return err
+	}
+	return syscall.ENOSPC
+}
+
+// Where memory is used up by somebody else meanwhile, the disk takes nixpkgs, and nothing
+// of it stays in memory.
+func TestUnpackWithoutRoom(t *testing.T) {
+	memory, err := os.MkdirTemp(workdir.SharedMemory, "cycle-test-*")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(memory)
+	tree := bursting{smallTree(t), memory}
+	f, dir := &Factory{Memory: memory, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}, t.TempDir()
+	folder, clear, err := f.unpack(t.Context(), tree, dir, f.Log)
+	if err != nil || clear != nil || !strings.HasPrefix(folder, dir+"/") {
+		t.Fatalf("unpacked into %s, %v, want below %s", folder, err, dir)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "lib/.version")); err != nil {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(memory + "/*/build-*"); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -20,7 +21,7 @@ import (
 // shop is a repository that remembers how many blobs were on their way at once.
 type shop struct {
 	registry.Repository
-	full chan struct{} // closed when as many are on their way as may be
+	open chan struct{} // closed when what is on its way may arrive
 	err  error
 
 	mu        sync.Mutex
@@ -28,7 +29,7 @@ type shop struct {
 	got       map[v1.Hash]int
 }
 
-func newShop() *shop { return &shop{full: make(chan struct{}), got: map[v1.Hash]int{}} }
+func newShop() *shop { return &shop{open: make(chan struct{}), got: map[v1.Hash]int{}} }
 
 func (s *shop) PushBlob(ctx context.Context, layer v1.Layer) (registry.Outcome, error) {
 	digest, err := layer.Digest()
@@ -37,14 +38,11 @@ func (s *shop) PushBlob(ctx context.Context, layer v1.Layer) (registry.Outcome, 
 	}
 	s.mu.Lock()
 	s.got[digest]++
-	if s.now++; s.now > s.most {
-		if s.most = s.now; s.most == parallelSends {
-			close(s.full)
-		}
-	}
+	s.now++
+	s.most = max(s.most, s.now)
 	s.mu.Unlock()
 	select {
-	case <-s.full: // nobody goes before there are so many
+	case <-s.open:
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
@@ -68,40 +66,51 @@ func senderTo(clock *time.Time, shops ...*shop) *sender {
 
 func TestSendsAreBounded(t *testing.T) {
 	t.Parallel()
-	clock := time.Unix(0, 0)
-	one, two := newShop(), newShop()
-	s := senderTo(&clock, one, two)
-	var group errgroup.Group
-	const n = 5 * parallelSends
-	for i := range 2 * n { // each of them twice, as of two systems
-		group.Go(func() error {
-			_, err := s.send(t.Context(), blank(i%n))
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	s.end()
-	for i, to := range []*shop{one, two} {
-		if to.most != parallelSends {
-			t.Errorf("%d layers were on their way to target %d at once, want %d", to.most, i, parallelSends)
+	synctest.Test(t, func(t *testing.T) {
+		clock := time.Unix(0, 0)
+		one, two := newShop(), newShop()
+		s := senderTo(&clock, one, two)
+		var group errgroup.Group
+		const n = 5 * parallelSends
+		for i := range 2 * n { // each of them twice, as of two systems
+			group.Go(func() error {
+				_, err := s.send(t.Context(), blank(i%n))
+				return err
+			})
 		}
-		for digest, times := range to.got {
-			if times != 1 {
-				t.Errorf("%s was sent %d times", digest, times)
+		synctest.Wait() // until nobody can go on
+		close(one.open)
+		close(two.open)
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		s.end()
+		for i, to := range []*shop{one, two} {
+			to.sentOnce(t, n)
+			if to.most != parallelSends {
+				t.Errorf("%d layers were on their way to target %d at once, want %d", to.most, i, parallelSends)
 			}
 		}
-		if len(to.got) != n {
-			t.Errorf("target %d was sent %d of %d layers", i, len(to.got), n)
+		if got := len(s.recent()); got != n {
+			t.Errorf("%d layers are said to be there, want %d", got, n)
+		}
+		clock = clock.Add(believed)
+		if got := s.recent(); len(got) != 0 {
+			t.Errorf("%v are believed to be there still", got)
+		}
+	})
+}
+
+// sentOnce expects n layers, each sent once.
+func (s *shop) sentOnce(t *testing.T, n int) {
+	t.Helper()
+	for digest, times := range s.got {
+		if times != 1 {
+			t.Errorf("%s was sent %d times", digest, times)
 		}
 	}
-	if got := len(s.recent()); got != n {
-		t.Errorf("%d layers are said to be there, want %d", got, n)
-	}
-	clock = clock.Add(believed)
-	if got := s.recent(); len(got) != 0 {
-		t.Errorf("%v are believed to be there still", got)
+	if len(s.got) != n {
+		t.Errorf("%d of %d layers were sent", len(s.got), n)
 	}
 }
 
@@ -110,8 +119,8 @@ func TestSendFails(t *testing.T) {
 	t.Parallel()
 	clock := time.Unix(0, 0)
 	good, bad := newShop(), newShop()
-	close(good.full)
-	close(bad.full)
+	close(good.open)
+	close(bad.open)
 	bad.err = errors.New("no space")
 	s := senderTo(&clock, good, bad)
 	_, err := s.send(t.Context(), blank(1))
