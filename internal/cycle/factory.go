@@ -3,8 +3,9 @@
 //	heads ─► plan ─► source ─► toolset ─► closure ─► layers ─► image ─► publish ─► record
 //
 // Each step is a package of its own; this one calls them, one channel after the
-// other. Within a channel each step begins as soon as it has what it needs. In goes a configuration, out comes a Result for each commit
-// that was looked at, with what is published of it now.
+// other. Within a channel each step begins as soon as it has what it needs. In goes a
+// configuration, out comes a Result for each commit that was looked at, with what is
+// published of it now.
 //
 // One channel's failure keeps no other from its image, and no tag is set to an
 // image that was not checked, is not whole, or is not of the tag's commit.

@@ -28,8 +28,10 @@ type sender struct {
 	shown progress.Task         // nil before the first layer
 }
 
-// parallelSends bounds how many layers are on their way to a target at once.
-const parallelSends = 4
+// parallelSends bounds how many layers are on their way to a target at once. A new
+// layer takes four requests one after the other, most of them for the sake of a few
+// kilobytes.
+const parallelSends = 8
 
 // believed is for how long nobody asks again for a blob that was sent. A registry
 // may clean up what no manifest names, some hours after it came.

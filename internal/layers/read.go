@@ -13,9 +13,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Read calls visit for every entry of the archive of a layer that the factory makes, then reads on to the
-// end of the layer and holds its bytes against its digest. What visit was given
-// counts only if the error is nil.
+// Read calls visit for every entry of the archive of a layer that the factory makes,
+// then reads on to the end of the layer and holds its bytes against its digest. What
+// visit was given counts only if the error is nil.
 func Read(layer v1.Layer, visit func(*tar.Header, io.Reader) error) error {
 	want, err := layer.Digest()
 	if err != nil {
@@ -42,10 +42,10 @@ type TooLargeError struct{ Most int64 }
 
 func (e *TooLargeError) Error() string { return fmt.Sprintf("unpacks to more than %d bytes", e.Most) }
 
-// Scan calls visit for every entry of the archive of a layer that the factory makes, and reads on to the end of
-// the layer also behind an error of the archive or of visit. The identity is that of
-// all its bytes; it is zero when they could not be read to their end, or when the
-// layer unpacks to more than most bytes.
+// Scan calls visit for every entry of the archive of a layer that the factory makes,
+// and reads on to the end of the layer also behind an error of the archive or of
+// visit. The identity is that of all its bytes; it is zero when they could not be read
+// to their end, or when the layer unpacks to more than most bytes.
 func Scan(blob io.Reader, media types.MediaType, most int64, visit func(*tar.Header, io.Reader) error) (Identity, error) {
 	digest, diffID := sha256.New(), sha256.New()
 	packed := &sink{w: digest}
