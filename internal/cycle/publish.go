@@ -61,14 +61,19 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 	if err != nil {
 		return targets, fmt.Errorf("publish: %w", err)
 	}
+	return targets, f.noteContents(index)
+}
+
+// noteContents writes down what is in an image that was published.
+func (f *Factory) noteContents(index v1.ImageIndex) error {
 	contents, err := image.ReadContents(index)
 	if err == nil {
 		err = f.Store.SetContents(contents)
 	}
 	if err != nil {
-		return targets, fmt.Errorf("published, but not recorded: %w", err)
+		return fmt.Errorf("published, but not recorded: %w", err)
 	}
-	return targets, nil
+	return nil
 }
 
 // push sends the index to every target, under its digest only.
