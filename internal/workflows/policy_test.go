@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"maps"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -319,6 +321,34 @@ func TestPublishHasNoScripts(t *testing.T) {
 			if strings.Count(strings.TrimSpace(s.Run), "\n") > 1 {
 				t.Errorf("job %s, step %s: a script of more than two lines", j.ID, s.title())
 			}
+		}
+	}
+}
+
+// A compiled factory is found by all jobs under one key, and the key changes with
+// everything that is in it.
+func TestKeysOfTheFactory(t *testing.T) {
+	keys := make(map[string][]string) // jobs
+	for _, j := range readWorkflow(t, publishYML).Jobs {
+		for _, s := range j.Steps {
+			if s.With["path"] == "bin/factory" && strings.HasPrefix(s.With["key"], "factory-") {
+				keys[s.With["key"]] = append(keys[s.With["key"]], j.ID)
+			}
+		}
+	}
+	if len(keys) != 1 {
+		t.Fatalf("the factory has %d keys, want one: %v", len(keys), keys)
+	}
+	key := slices.Collect(maps.Keys(keys))[0]
+	list, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.ImportPath}}{{end}}{{end}}", "../../cmd/factory").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range strings.Fields(string(list)) {
+		folder := strings.TrimPrefix(pkg, "github.com/nixpkgs-factory/factory/")
+		top, _, _ := strings.Cut(folder, "/")
+		if !strings.Contains(key, "'"+folder+"/*") && !strings.Contains(key, "'"+top+"/*") {
+			t.Errorf("the key does not change with %s: %s", folder, key)
 		}
 	}
 }
