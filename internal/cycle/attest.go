@@ -16,15 +16,14 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/pkgmeta"
 	"github.com/nixpkgs-factory/factory/internal/provenance"
 	"github.com/nixpkgs-factory/factory/internal/registry"
-	texts "github.com/nixpkgs-factory/factory/internal/said"
 	"github.com/nixpkgs-factory/factory/internal/sbom"
 	"github.com/nixpkgs-factory/factory/internal/sign"
 )
 
-// What is said of an image goes beside it, once it is there: an SBOM beside that of
-// each system, provenance beside the index, and signatures of all four. None of it
-// changes a byte of the image. An image of which it cannot be said is published all
-// the same, and the job fails.
+// What is said of an image goes beside it before a tag leads to it: an SBOM beside that
+// of each system, provenance beside the index, and signatures of all four. None of it
+// changes a byte of the image. Where it cannot be said, no tag is set: whoever pulls by
+// tag, and wants a signature, finds one, and the next cycle tries again.
 
 // signer is the key that images are signed by; nil if they are not.
 func (f *Factory) signer() (*sign.Key, error) {
@@ -38,73 +37,40 @@ func (f *Factory) signer() (*sign.Key, error) {
 	return key, nil
 }
 
-// attest says of an image that was published all that is to be said, wherever it is.
-func (f *Factory) attest(ctx context.Context, w work, s stacks, images []image.Part, j job, index v1.ImageIndex, targets []target) error {
-	said, err := f.describe(ctx, w, s, images, holding(targets, index))
+// attest says of an image that was pushed all that is to be said, wherever it is.
+func (f *Factory) attest(ctx context.Context, w work, s stacks, images []image.Part, j job, index v1.ImageIndex) error {
+	said, err := f.describe(ctx, w, s, images, j.targets)
 	if err != nil {
-		err = notAttested(err)
+		return err
 	}
-	return errors.Join(err, f.vouch(ctx, j, index, said, targets))
-}
-
-func notAttested(err error) error {
-	return fmt.Errorf("published, but not all that is to be said of it is: %w", err)
-}
-
-// holding are the targets that have the image now.
-func holding(targets []target, index v1.ImageIndex) []target {
-	digest, err := index.Digest()
-	return slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return err != nil || t.state.Digest != digest })
+	return f.vouch(ctx, j, index, said)
 }
 
 // describe puts an SBOM beside the image of each system, and returns the digests of
-// what is said, also where it is not said everywhere.
+// what is said.
 func (f *Factory) describe(ctx context.Context, w work, s stacks, images []image.Part, targets []target) ([]v1.Hash, error) {
 	if !f.Config.Attest {
 		return nil, nil
 	}
 	var said []v1.Hash
-	var failed error
 	for i, one := range s.each {
 		digest, err := f.describeOne(ctx, w, one, images[i].Image, targets)
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: SBOM: %w", one.system.Nix, err))
+			return nil, fmt.Errorf("%s: SBOM: %w", one.system.Nix, err)
 		}
-		if digest != (v1.Hash{}) {
-			said = append(said, digest)
-		}
+		said = append(said, digest)
 	}
-	return said, failed
+	return said, nil
 }
 
-// describePart does that for a system whose image waits for the others. What goes wrong
-// is told where the image is published: it is not for this that there is no image.
-func (f *Factory) describePart(ctx context.Context, w work, s stacks, images []image.Part, targets []target) (bill v1.Hash, unsaid string, err error) {
-	said, err := f.describe(ctx, w, s, images, targets)
-	switch {
-	case ctx.Err() != nil:
-		return v1.Hash{}, "", ctx.Err()
-	case err != nil:
-		return v1.Hash{}, texts.Begin(err.Error(), maxError), nil
-	case len(said) > 0:
-		bill = said[0]
-	}
-	return bill, "", nil
-}
-
-// vouchForParts is vouch for an image whose SBOMs other machines have made.
-func (f *Factory) vouchForParts(ctx context.Context, j job, index v1.ImageIndex, parts []Part, targets []target) error {
-	var said []v1.Hash
-	var failed error
+// billsOf are the digests of the SBOMs that other machines have made.
+func billsOf(parts []Part) (said []v1.Hash) {
 	for _, part := range parts {
-		switch {
-		case part.Unsaid != "":
-			failed = errors.Join(failed, notAttested(errors.New(part.Unsaid)))
-		case part.Bill != v1.Hash{}:
+		if part.Bill != (v1.Hash{}) {
 			said = append(said, part.Bill)
 		}
 	}
-	return errors.Join(failed, f.vouch(ctx, j, index, said, targets))
+	return said
 }
 
 func (f *Factory) describeOne(ctx context.Context, w work, s stack, img v1.Image, targets []target) (v1.Hash, error) {
@@ -121,13 +87,12 @@ func (f *Factory) describeOne(ctx context.Context, w work, s stack, img v1.Image
 	if err != nil {
 		return v1.Hash{}, err
 	}
-	var failed error
 	for _, t := range targets {
 		if _, err := t.repo.Attach(ctx, *subject, a); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", t.ref, err))
+			return v1.Hash{}, fmt.Errorf("%s: %w", t.ref, err)
 		}
 	}
-	return desc.Digest, failed
+	return desc.Digest, nil
 }
 
 // bill writes down what is in the image of one system.
@@ -190,10 +155,10 @@ func (f *Factory) metaOfSource(w work) sbom.Meta {
 
 // vouch puts the provenance beside an image, and signs it, what it consists of, and
 // what is said: the SBOMs are there.
-func (f *Factory) vouch(ctx context.Context, j job, index v1.ImageIndex, said []v1.Hash, targets []target) error {
+func (f *Factory) vouch(ctx context.Context, j job, index v1.ImageIndex, said []v1.Hash) error {
 	key, err := f.signer()
 	if err != nil {
-		return notAttested(err)
+		return err
 	}
 	if key == nil && !f.Config.Attest {
 		return nil
@@ -206,7 +171,7 @@ func (f *Factory) vouch(ctx context.Context, j job, index v1.ImageIndex, said []
 	if f.Config.Attest {
 		origin, err := f.origin(j, index, subject.Digest)
 		if err != nil {
-			return notAttested(fmt.Errorf("provenance: %w", err))
+			return fmt.Errorf("provenance: %w", err)
 		}
 		desc, err := origin.Describe(*subject)
 		if err != nil {
@@ -223,13 +188,12 @@ func (f *Factory) vouch(ctx context.Context, j job, index v1.ImageIndex, said []
 		said = append(said, desc.Digest)
 	}
 	said = append(said, subject.Digest)
-	var failed error // where one registry does not take it, others do
-	for _, t := range holding(targets, index) {
+	for _, t := range j.targets {
 		if err := vouchAt(ctx, t, *subject, artifacts, said, key); err != nil {
-			failed = errors.Join(failed, notAttested(fmt.Errorf("%s: %w", t.ref, err)))
+			return fmt.Errorf("%s: %w", t.ref, err)
 		}
 	}
-	return failed
+	return nil
 }
 
 // vouchAt puts what is said of an index beside it, and signs it and all of digests.

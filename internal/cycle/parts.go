@@ -34,10 +34,7 @@ type Part struct {
 
 	Moved record.Moved `json:"moved"` // for this part
 
-	// Bill is the manifest of the SBOM beside the image, and Unsaid why there is none
-	// where there was to be one.
-	Bill   v1.Hash `json:"bill,omitzero"`
-	Unsaid string  `json:"unsaid,omitempty"`
+	Bill v1.Hash `json:"bill,omitzero"` // the manifest of the SBOM beside the image
 
 	Err error `json:"-"` // why there is none
 }
@@ -107,8 +104,12 @@ func (f *Factory) part(ctx context.Context, j job, system config.System, b *benc
 			return part, fmt.Errorf("publish: %s: %w", t.repo.Ref(digest.String()), err)
 		}
 	}
-	if part.Bill, part.Unsaid, err = f.describePart(ctx, w, stacks, images, j.targets); err != nil {
-		return part, err
+	said, err := f.describe(ctx, w, stacks, images, j.targets)
+	if err != nil {
+		return part, fmt.Errorf("attest: %w", err)
+	}
+	if len(said) > 0 {
+		part.Bill = said[0]
 	}
 	f.upload(ctx, w.src, stacks, log)
 	part.Digest = digest.String()
@@ -206,7 +207,9 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) (outcome, error
 			not.lacks[part.System] = part.Lacks
 		}
 	}
-	if done.targets, err = f.publish(ctx, j, index, not, dir); err != nil {
+	if done.targets, err = f.publish(ctx, j, index, not, dir, func(j job) error {
+		return f.vouch(ctx, j, index, billsOf(parts))
+	}); err != nil {
 		return done, err
 	}
 	done.index = index
@@ -216,7 +219,7 @@ func (f *Factory) join(ctx context.Context, j job, parts []Part) (outcome, error
 	if err := f.Store.Succeed(j.id(), j.commit.Rev); err != nil {
 		return done, err
 	}
-	return done, f.vouchForParts(ctx, j, index, parts, done.targets)
+	return done, nil
 }
 
 // partOf returns the image of a system, nil for an optional one that upstream

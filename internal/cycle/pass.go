@@ -67,16 +67,17 @@ func (f *Factory) pass(ctx context.Context, j job, b *bench, fresh bool, log *sl
 	if err != nil {
 		return done, err
 	}
-	if done.targets, err = f.publish(ctx, j.having(w.recent()), index, unsaid{stacks.lacks, w.nix.Version}, w.own); err != nil {
+	if done.targets, err = f.publish(ctx, j.having(w.recent()), index, unsaid{stacks.lacks, w.nix.Version}, w.own, func(j job) error {
+		return f.attest(ctx, w, stacks, images, j, index)
+	}); err != nil {
 		return done, err
 	}
 	done.index = index
 	if err := f.record(j, done.targets); err != nil {
 		return done, err
 	}
-	said := f.attest(ctx, w, stacks, images, j, index, done.targets)
 	f.upload(ctx, w.src, stacks, log)
-	return done, said
+	return done, nil
 }
 
 // work is what an image is made of and with. Nothing in it changes.

@@ -14,11 +14,11 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
-// publish checks the index, sends it to every target, has it verified there,
-// and sets the tags: first all blobs and manifests everywhere, then the commit
-// tags, then the moving tags. What the targets have afterwards is returned, also
-// after an error.
-func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not unsaid, scratch string) ([]target, error) {
+// publish checks the index, sends it to every target, has it verified there, has attest
+// put beside it what is to be said of it, and sets the tags: first all blobs and
+// manifests everywhere, then the commit tags, then the moving tags. What the targets
+// have afterwards is returned, also after an error.
+func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not unsaid, scratch string, attest func(job) error) ([]target, error) {
 	if err := check.Index(index, scratch); err != nil {
 		return j.targets, fmt.Errorf("check: %w", err)
 	}
@@ -38,6 +38,9 @@ func (f *Factory) publish(ctx context.Context, j job, index v1.ImageIndex, not u
 	}
 	if err := f.verify(ctx, j.targets[0].repo, digest); err != nil {
 		return j.targets, fmt.Errorf("verify: %w", err)
+	}
+	if err := attest(j); err != nil {
+		return j.targets, fmt.Errorf("attest: %w", err)
 	}
 	isHead, err := f.mayTag(ctx, j, digest)
 	if err != nil {
