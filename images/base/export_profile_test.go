@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -315,6 +316,10 @@ func TestExportHelp(t *testing.T) {
 }
 
 func TestExportInterrupted(t *testing.T) {
+	// What ignores SIGHUP, as nohup does, has its children ignore it. A signal that is
+	// caught is theirs to decide.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	t.Cleanup(func() { signal.Reset(syscall.SIGHUP) })
 	for _, tt := range []struct {
 		signal syscall.Signal
 		code   int
