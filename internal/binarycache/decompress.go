@@ -4,6 +4,7 @@ import (
 	"compress/bzip2"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
@@ -18,21 +19,17 @@ const maxWindow = 128 << 20
 // decompress undoes a Compression of a narinfo or an HTTP Content-Encoding.
 // The decoded stream is expected to have size bytes; it may turn out to have fewer or more.
 // All but brotli go on with a further stream behind the first one.
-func decompress(r io.Reader, compression string, size int64) (io.Reader, error) {
+// Closing gives memory back, and closes nothing below.
+func decompress(r io.Reader, compression string, size int64) (io.ReadCloser, error) {
 	switch compression {
 	case "none", "", "identity":
-		return r, nil
+		return io.NopCloser(r), nil
 	case "xz":
-		return newXZReader(r, size), nil
+		return io.NopCloser(newXZReader(r, size)), nil
 	case "zstd":
-		// Without concurrency the decoder has no goroutines, hence needs no closing.
-		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, err
-		}
-		return d, nil
+		return newZstdReader(r)
 	case "bzip2":
-		return bzip2.NewReader(r), nil
+		return io.NopCloser(bzip2.NewReader(r)), nil
 	case "gzip", "x-gzip":
 		d, err := gzip.NewReader(r)
 		if err != nil {
@@ -40,7 +37,30 @@ func decompress(r io.Reader, compression string, size int64) (io.Reader, error) 
 		}
 		return d, nil
 	case "br":
-		return brotli.NewReader(r), nil
+		return io.NopCloser(brotli.NewReader(r)), nil
 	}
 	return nil, fmt.Errorf("unknown compression %q (want xz, zstd, bzip2, gzip, br or none)", compression)
+}
+
+// zstdDecoders are decoders at rest: each has a window of some megabytes, and a
+// closure hundreds of NARs.
+var zstdDecoders sync.Pool
+
+type zstdReader struct{ *zstd.Decoder }
+
+func newZstdReader(r io.Reader) (zstdReader, error) {
+	if d, ok := zstdDecoders.Get().(*zstd.Decoder); ok {
+		return zstdReader{d}, d.Reset(r)
+	}
+	// Without concurrency the decoder has no goroutines, hence may be forgotten.
+	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+	return zstdReader{d}, err
+}
+
+func (r zstdReader) Close() error {
+	if err := r.Reset(nil); err != nil {
+		return err
+	}
+	zstdDecoders.Put(r.Decoder)
+	return nil
 }

@@ -2,12 +2,14 @@ package binarycache
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
@@ -31,16 +33,24 @@ func (c *cache) nar(ctx context.Context, info nix.NARInfo) (io.ReadCloser, error
 	r := &narReader{cache: c, info: info, where: fetch.Redact(where), left: info.NarSize}
 	r.file = &compressed{body: body, sum: sha256.New()}
 	r.encoded = body.Encoding() != ""
-	plain, err := decompress(bufio.NewReaderSize(r.file, bufferSize), body.Encoding(), info.NarSize)
-	if err == nil {
-		plain, err = decompress(plain, info.Compression, info.NarSize)
-	}
-	if err != nil {
-		body.Close()
+	if err := r.decode(body.Encoding(), info.Compression); err != nil {
+		r.Close()
 		return nil, c.named(said.Error(err), r.where)
 	}
-	r.plain = plain
 	return r, nil
+}
+
+// decode has the file decompressed, by one compression after the other.
+func (r *narReader) decode(compressions ...string) error {
+	r.plain = bufio.NewReaderSize(r.file, int(min(bufferSize, maxCompressed(r.info))))
+	for _, compression := range compressions {
+		decoder, err := decompress(r.plain, compression, r.info.NarSize)
+		if err != nil {
+			return err
+		}
+		r.plain, r.decoders = decoder, append(r.decoders, decoder)
+	}
+	return nil
 }
 
 // maxCompressed bounds the bytes of a compressed NAR. No compressor makes
@@ -92,9 +102,18 @@ type narReader struct {
 	plain   io.Reader
 	left    int64 // bytes to come
 	err     error
+
+	decoders []io.Closer // plain is the last one
 }
 
-func (r *narReader) Close() error { return r.file.body.Close() }
+func (r *narReader) Close() error {
+	errs := []error{r.file.body.Close()}
+	for _, decoder := range r.decoders {
+		errs = append(errs, decoder.Close())
+	}
+	r.plain, r.decoders, r.err = nil, nil, cmp.Or(r.err, os.ErrClosed)
+	return errors.Join(errs...)
+}
 
 // From returns the address of the NAR, for messages.
 func (r *narReader) From() string { return r.where }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -138,6 +139,45 @@ func TestNARWithoutCompression(t *testing.T) {
 	if got, err := readNAR(t, f.cache, f.info); !bytes.Equal(got, nar) || err != nil {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
+}
+
+// Decoders are used again: what one has read before, to its end or not, whole or
+// damaged, is of no effect on what it reads next.
+func TestNARsOneAfterAnother(t *testing.T) {
+	nar := readTestdata(t, "xz/text")
+	for _, compression := range compressions {
+		file := pack(t, compression, nar)
+		good, damaged := with(t, nar, file, compression, nil), with(t, nar, damage(file), compression, nil)
+		for range 3 {
+			if _, err := readNAR(t, damaged.cache, damaged.info); err == nil {
+				// Without a compression there is no check but the reader's own.
+				if compression != "none" {
+					t.Errorf("%s: no error of a damaged file", compression)
+				}
+			}
+			r, err := good.cache.NAR(t.Context(), good.info)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.CopyN(io.Discard, r, 100); err != nil {
+				t.Errorf("%s: %v", compression, err)
+			}
+			r.Close()
+			if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrClosed) {
+				t.Errorf("%s: closed, and reads %d bytes, %v", compression, n, err)
+			}
+			if got, err := readNAR(t, good.cache, good.info); !bytes.Equal(got, nar) || err != nil {
+				t.Errorf("%s: %d bytes, %v", compression, len(got), err)
+			}
+		}
+	}
+}
+
+// damage changes a byte in the middle.
+func damage(file []byte) []byte {
+	file = bytes.Clone(file)
+	file[len(file)/2] ^= 0xff
+	return file
 }
 
 func TestNARInSeveralStreams(t *testing.T) {

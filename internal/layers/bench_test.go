@@ -140,6 +140,30 @@ func BenchmarkObject(b *testing.B) {
 	}
 }
 
+// BenchmarkSmallLayers makes a layer of each of 48 NARs, as an image has them.
+func BenchmarkSmallLayers(b *testing.B) {
+	nars, objects := make(memory), make([]nix.PathInfo, 48)
+	for i := range objects {
+		object, nar := packed(b, i, "small", dir(""), file("text", compressible(i<<14)))
+		objects[i], nars[object.Path] = object, [][]byte{nar}
+	}
+	for _, encoding := range []Encoding{Gzip, Zstd} {
+		b.Run(string(encoding), func(b *testing.B) {
+			b.ReportAllocs()
+			measured(b, func() (size int64) {
+				for _, object := range objects {
+					layer, err := Packer{Dir: b.TempDir(), Encoding: encoding}.Objects(b.Context(), nars, []nix.PathInfo{object}, nil)
+					if err != nil {
+						b.Fatal(err)
+					}
+					size += layer.size
+				}
+				return size
+			})
+		})
+	}
+}
+
 // BenchmarkCompressor is what there is to choose from, on the archive of a source.
 func BenchmarkCompressor(b *testing.B) {
 	tree := readSource(b)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
@@ -29,7 +30,9 @@ const (
 	gzipLevel = 6
 	gzipBlock = 1 << 20
 
-	gzipBlocks = 16 // at once; of no effect on the bytes, but on memory
+	// At once; of no effect on the bytes, but on memory and time.
+	gzipBlocks = 16
+	zstdStages = 2 // one block is searched for matches while another one is written
 
 	// Versions of the compressors: another version may give other bytes.
 	// A test holds them against go.mod.
@@ -59,18 +62,63 @@ func (e Encoding) MediaType() types.MediaType {
 
 // compress returns a writer that compresses into w. Its output depends on what
 // is written, not on how it is cut into writes nor on the number of processors.
+// It has to be closed, whatever happens.
 func (e Encoding) compress(w io.Writer) (io.WriteCloser, error) {
 	if e == Zstd {
-		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+		return newZstdWriter(w)
 	}
-	z, err := pgzip.NewWriterLevel(w, gzipLevel)
-	if err != nil {
-		return nil, err
+	return newGzipWriter(w)
+}
+
+// Compressors at rest. Each has some megabytes, however small the layer that it
+// makes, and to get these anew for each of an image's layers costs a tenth of the
+// time that the image takes.
+var gzipWriters, zstdWriters sync.Pool
+
+type gzipWriter struct{ *pgzip.Writer }
+
+func newGzipWriter(w io.Writer) (gzipWriter, error) {
+	z, ok := gzipWriters.Get().(*pgzip.Writer)
+	if ok {
+		z.Reset(w)
+	} else {
+		var err error
+		if z, err = pgzip.NewWriterLevel(w, gzipLevel); err != nil {
+			return gzipWriter{}, err
+		}
 	}
-	if err := z.SetConcurrency(gzipBlock, min(max(2, runtime.GOMAXPROCS(0)), gzipBlocks)); err != nil {
-		return nil, err
+	return gzipWriter{z}, z.SetConcurrency(gzipBlock, min(max(2, runtime.GOMAXPROCS(0)), gzipBlocks))
+}
+
+// Close ends the stream. A compressor that failed is not used again.
+func (z gzipWriter) Close() error {
+	err := z.Writer.Close()
+	if err == nil {
+		z.Reset(io.Discard)
+		gzipWriters.Put(z.Writer)
 	}
-	return z, nil
+	return err
+}
+
+type zstdWriter struct{ *zstd.Encoder }
+
+func newZstdWriter(w io.Writer) (zstdWriter, error) {
+	if z, ok := zstdWriters.Get().(*zstd.Encoder); ok {
+		z.Reset(w)
+		return zstdWriter{z}, nil
+	}
+	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(zstdStages))
+	return zstdWriter{z}, err
+}
+
+// Close is that of a gzipWriter.
+func (z zstdWriter) Close() error {
+	err := z.Encoder.Close()
+	if err == nil {
+		z.Reset(io.Discard)
+		zstdWriters.Put(z.Encoder)
+	}
+	return err
 }
 
 // What a zstd layer may make its reader keep in memory: whoever made it, and where

@@ -1,7 +1,6 @@
 package layers
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -98,7 +97,7 @@ func unpackNAR(ctx context.Context, nars NARs, object nix.PathInfo, a *archive, 
 	defer stream.Close()
 	corrupt := func(err error) error { return &CorruptError{Path: object.Path, From: origin(stream), Err: err} }
 	sum := sha256.New()
-	r := nar.NewReader(bufio.NewReaderSize(io.TeeReader(stream, sum), 128<<10), object.NarSize)
+	r := nar.NewReader(io.TeeReader(stream, sum), object.NarSize)
 	for {
 		e, err := r.Next()
 		if err == io.EOF {
@@ -192,8 +191,7 @@ func (p Packer) write(fill func(*archive) error) (*Layer, error) {
 func (p Packer) compress(fill func(io.Writer) error) (*Layer, error) {
 	diffID := sha256.New()
 	return p.spool(func(w io.Writer) (*Layer, error) {
-		out := bufio.NewWriterSize(w, 256<<10)
-		z, err := p.Encoding.compress(out)
+		z, err := p.Encoding.compress(w)
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +199,7 @@ func (p Packer) compress(fill func(io.Writer) error) (*Layer, error) {
 			z.Close() // ends the compressor's goroutines
 			return nil, err
 		}
-		if err := errors.Join(z.Close(), out.Flush()); err != nil {
+		if err := z.Close(); err != nil {
 			return nil, err
 		}
 		return &Layer{diffID: toV1(diffID), media: p.Encoding.MediaType()}, nil
