@@ -57,19 +57,29 @@ func unfit(format string, args ...any) error { return &UnfitError{fmt.Errorf(for
 // the folder scratch. The Nix is there until release is called.
 func (c *Chooser) For(ctx context.Context, file File, scratch, label string) (n Nix, release func(), err error) {
 	if c.Choice == Path {
-		n, err = c.Installed(ctx)
+		n, err = c.onPath(ctx, scratch)
 		return n, func() {}, err
 	}
 	n, release, err = c.ofTree(ctx, file, scratch, label)
 	if err == nil || c.Choice == Tree || !errors.As(err, new(*UnfitError)) {
 		return n, release, err
 	}
-	n, missing := c.Installed(ctx)
+	n, missing := c.onPath(ctx, scratch)
 	if missing != nil {
 		return n, nil, fmt.Errorf("%w; %w", err, missing)
 	}
 	c.tell(n, err)
 	return n, func() {}, nil
+}
+
+// onPath is the Nix on PATH. It is tried now, while what it is to evaluate may still
+// be on its way.
+func (c *Chooser) onPath(ctx context.Context, scratch string) (Nix, error) {
+	n, err := c.Installed(ctx)
+	if err == nil {
+		_, err = n.Mode(ctx, scratch)
+	}
+	return n, err
 }
 
 // tell says why it is not the tree's Nix, unless it has just been said.

@@ -31,7 +31,7 @@ func TestChoose(t *testing.T) {
 		"too old":              {named(hostSystem(t), "nix-2.3.16"), "-nix-2.3.16 is older than 2.8"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			installed := Nix{Version: "2.28.3"}
+			installed := tried("2.28.3")
 			var log bytes.Buffer
 			c := chooser(t, Auto)
 			c.Log = slog.New(slog.NewTextHandler(&log, nil))
@@ -63,6 +63,23 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// tried is a Nix of which it is known how it evaluates.
+func tried(version string) Nix { return Nix{Version: version, trial: &trial{mode: new(Mode)}} }
+
+// One on PATH that cannot evaluate is no choice.
+func TestChooseTriesTheOneOnPath(t *testing.T) {
+	for _, choice := range []Choice{Auto, Path} {
+		c := chooser(t, choice)
+		c.Installed = func(context.Context) (Nix, error) {
+			return Nix{Version: "2.28.3", bin: t.TempDir(), trial: new(trial)}, nil
+		}
+		absent := File(func() ([]byte, bool, error) { return nil, false, nil })
+		if _, _, err := c.For(t.Context(), absent, t.TempDir(), "test"); err == nil || !strings.Contains(err.Error(), "it cannot evaluate") {
+			t.Errorf("%s: %v", choice, err)
+		}
+	}
+}
+
 func hostSystem(t *testing.T) string {
 	t.Helper()
 	s, err := system()
@@ -85,7 +102,7 @@ func TestChooseAsksCaches(t *testing.T) {
 // Who asks for the one on PATH gets that, without a look at the tree.
 func TestChoosePath(t *testing.T) {
 	c := chooser(t, Path)
-	c.Installed = func(context.Context) (Nix, error) { return Nix{Version: "2.28.3"}, nil }
+	c.Installed = func(context.Context) (Nix, error) { return tried("2.28.3"), nil }
 	n, release, err := c.For(t.Context(), func() ([]byte, bool, error) { t.Error("the tree was looked at"); return nil, false, nil }, t.TempDir(), "test")
 	if err != nil || n.Version != "2.28.3" {
 		t.Fatalf("For() = %+v, %v", n, err)
