@@ -147,7 +147,7 @@ func TestAttest(t *testing.T) {
 	if r := w.rebuild(release, ""); r.Err != nil {
 		t.Fatal(r.Err)
 	}
-	if n := w.wire.count("PATCH", ""); n != 0 {
+	if n := w.wire.count("PUT", "/blobs/"); n != 0 {
 		t.Errorf("%d blobs were sent again", n)
 	}
 	// The tag of the commit, and latest.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/layers"
 	"github.com/nixpkgs-factory/factory/internal/progress"
+	"github.com/nixpkgs-factory/factory/internal/registry"
 )
 
 // sender has the layers of a job sent to every target as soon as they are there,
@@ -22,6 +24,8 @@ type sender struct {
 	now     func() time.Time
 	task    func() progress.Task // begins to show that something is sent
 
+	absent []atomic.Int32 // by target: how many new layers in a row it did not have
+
 	mu    sync.Mutex
 	begun map[v1.Hash]bool
 	there map[v1.Hash]time.Time // seen or put in every target
@@ -29,8 +33,8 @@ type sender struct {
 }
 
 // parallelSends bounds how many layers are on their way to a target at once. A new
-// layer takes four requests one after the other, most of them for the sake of a few
-// kilobytes.
+// layer takes two to four requests one after the other, most of them for the sake of a
+// few kilobytes.
 const parallelSends = 8
 
 // believed is for how long nobody asks again for a blob that was sent. A registry
@@ -40,8 +44,9 @@ const believed = 30 * time.Minute
 func (f *Factory) sender(j job) *sender {
 	s := &sender{
 		targets: j.targets, now: f.Now,
-		task:  func() progress.Task { return f.Progress.Start(j.label+" pushing", 0) },
-		begun: make(map[v1.Hash]bool), there: make(map[v1.Hash]time.Time),
+		task:   func() progress.Task { return f.Progress.Start(j.label+" pushing", 0) },
+		absent: make([]atomic.Int32, len(j.targets)),
+		begun:  make(map[v1.Hash]bool), there: make(map[v1.Hash]time.Time),
 	}
 	for range j.targets {
 		s.slots = append(s.slots, make(chan struct{}, parallelSends))
@@ -97,10 +102,39 @@ func (s *sender) sendTo(ctx context.Context, i int, layer *layers.Layer) error {
 		return ctx.Err()
 	}
 	defer func() { <-s.slots[i] }()
-	if _, err := s.targets[i].repo.PushBlob(ctx, layer.Blob()); err != nil {
+	if err := s.push(ctx, i, layer); err != nil {
 		return &sendError{s.targets[i].ref, err}
 	}
 	return nil
+}
+
+// A layer that was made just now is in a registry only if an earlier attempt has sent
+// it and then failed, and the largest were sent first. So after this many that were not
+// there nobody asks for those of at most so many bytes.
+const (
+	convinced = 3
+	smallSend = 1 << 20
+)
+
+func (s *sender) push(ctx context.Context, i int, layer *layers.Layer) error {
+	repo, blob := s.targets[i].repo, layer.Blob()
+	size, err := layer.Size()
+	if err != nil {
+		return err
+	}
+	if layer.Made() && size <= smallSend && s.absent[i].Load() >= convinced {
+		_, err := repo.SendBlob(ctx, blob)
+		return err
+	}
+	outcome, err := repo.PushBlob(ctx, blob)
+	switch {
+	case err != nil || !layer.Made():
+	case outcome == registry.Sent:
+		s.absent[i].Add(1)
+	default:
+		s.absent[i].Store(0)
+	}
+	return err
 }
 
 // recent are the layers that were sent so short a time ago that they are there.

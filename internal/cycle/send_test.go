@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -49,6 +50,10 @@ func (s *shop) PushBlob(ctx context.Context, layer v1.Layer) (registry.Outcome, 
 	defer s.mu.Unlock()
 	s.now--
 	return registry.Sent, s.err
+}
+
+func (s *shop) SendBlob(context.Context, v1.Layer) (registry.Outcome, error) {
+	panic("nobody asks, and nobody made the layer")
 }
 
 func blank(n int) *layers.Layer {
@@ -141,4 +146,69 @@ func blankDigest(t *testing.T, n int) v1.Hash {
 		t.Fatal(err)
 	}
 	return digest
+}
+
+// warehouse is a repository that remembers by which way blobs came.
+type warehouse struct {
+	registry.Repository
+	had map[v1.Hash]bool
+	log []string
+}
+
+func (w *warehouse) PushBlob(_ context.Context, layer v1.Layer) (registry.Outcome, error) {
+	digest, err := layer.Digest()
+	if w.had[digest] {
+		w.log = append(w.log, "asked, and was there")
+		return registry.Present, err
+	}
+	w.log = append(w.log, "asked and sent")
+	return registry.Sent, err
+}
+
+func (w *warehouse) SendBlob(context.Context, v1.Layer) (registry.Outcome, error) {
+	w.log = append(w.log, "sent")
+	return registry.Sent, nil
+}
+
+// Nobody goes on asking for new layers where there are none of an earlier attempt:
+// except for large ones, and for those that were found elsewhere.
+func TestSendAsksUntilConvinced(t *testing.T) {
+	t.Parallel()
+	packer := layers.Packer{Dir: t.TempDir(), Encoding: layers.Gzip}
+	noise := rand.New(rand.NewPCG(1, 2))
+	made := func(size int) *layers.Layer {
+		data := make([]byte, size)
+		for i := range data {
+			data[i] = byte(noise.Uint32())
+		}
+		layer, err := packer.Files([]layers.File{{Path: "/file", Mode: 0o644, Data: data}}, "a test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return layer
+	}
+	sent := func(to *warehouse, all ...*layers.Layer) []string {
+		s := (&Factory{Progress: progress.Silent{}, Now: time.Now}).sender(job{targets: []target{{repo: to}}})
+		for _, layer := range all {
+			if mine, err := s.send(t.Context(), layer); err != nil || !mine {
+				t.Fatal(mine, err)
+			}
+		}
+		return to.log
+	}
+	small := func() *layers.Layer { return made(1000) }
+	const asked, there = "asked and sent", "asked, and was there"
+	got := sent(&warehouse{}, small(), small(), small(), small(), made(smallSend), blank(1), small())
+	if want := []string{asked, asked, asked, "sent", asked, asked, "sent"}; !slices.Equal(got, want) {
+		t.Errorf("nothing is there: %q, want %q", got, want)
+	}
+	first, second := small(), small()
+	digest, err := second.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = sent(&warehouse{had: map[v1.Hash]bool{digest: true}}, first, small(), second, small(), small(), small(), small())
+	if want := []string{asked, asked, there, asked, asked, asked, "sent"}; !slices.Equal(got, want) {
+		t.Errorf("one is there: %q, want %q", got, want)
+	}
 }

@@ -43,7 +43,7 @@ func TestOneRegistryForAllChannels(t *testing.T) {
 			}
 		}
 	}
-	if sent := w.wire.count("PATCH", "/blobs/"); sent != len(blobs) || all == len(blobs) {
+	if sent := w.wire.count("PUT", "/blobs/"); sent != len(blobs) || all == len(blobs) {
 		t.Errorf("%d blobs sent, want %d: the images name %d", sent, len(blobs), all)
 	}
 

@@ -25,11 +25,11 @@ func TestChannelsThatMeet(t *testing.T) {
 	w.setHead(release, "shared")
 	w.setHead(unstable, "next")
 	w.expect(release+": build (new commit)", unstable+": build (new commit)")
-	all := w.wire.count("PATCH", "/nixpkgs-"+release+"/blobs/uploads/")
+	all := w.wire.count("PUT", "/nixpkgs-"+release+"/blobs/uploads/")
 	w.setHead(unstable, "shared")
 	w.mark()
 	w.expect(release+": none (up to date)", unstable+": build (new commit)")
-	sent := w.wire.count("PATCH", "/nixpkgs-"+unstable+"/blobs/uploads/")
+	sent := w.wire.count("PUT", "/nixpkgs-"+unstable+"/blobs/uploads/")
 	if sent != 2 || all < 10 {
 		t.Errorf("%d of %d blobs were sent, want 2: the configuration and the root file system", sent, all)
 	}

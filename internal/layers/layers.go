@@ -129,6 +129,9 @@ func (l *Layer) Blob() v1.Layer {
 	return l
 }
 
+// Made tells whether the layer was made here and now, and not found in a registry.
+func (l *Layer) Made() bool { return l.file != "" }
+
 // Drop removes the file of a layer that is elsewhere by now, so that a disk need not
 // hold all layers of an image. Who opens the layer afterwards gets a *LostError.
 func (l *Layer) Drop() error {

@@ -22,6 +22,7 @@ type Options struct {
 	UserAgent string
 	Jobs      int           // blobs sent at once to one repository, 0: 4
 	Backoff   time.Duration // before the first retry, 0: one second
+	Whole     int64         // blobs of at most so many bytes are sent by one request, larger ones by two; 0: 4 MiB, -1: none
 	Sent      *atomic.Int64 // grows by every byte of a request's body; may be nil
 
 	// Sleep waits between tries, nil: by the clock. Its error, as of a
@@ -62,6 +63,11 @@ func NewClient(o Options) *Client {
 	}
 	if o.Jobs == 0 {
 		o.Jobs = 4
+	}
+	if o.Whole == 0 {
+		// One request less is a third of what a small blob costs a registry. One that
+		// fails at its end, though, has all of the blob sent again.
+		o.Whole = 4 << 20
 	}
 	if o.Backoff == 0 {
 		o.Backoff = time.Second

@@ -168,6 +168,10 @@ func (l *layoutRepository) PushBlob(ctx context.Context, layer v1.Layer) (Outcom
 	return l.putLayer(ctx, layer)
 }
 
+func (l *layoutRepository) SendBlob(ctx context.Context, layer v1.Layer) (Outcome, error) {
+	return l.PushBlob(ctx, layer)
+}
+
 func (l *layoutRepository) putLayer(ctx context.Context, layer v1.Layer) (Outcome, error) {
 	digest, err := layer.Digest()
 	if err != nil {

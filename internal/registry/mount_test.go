@@ -68,7 +68,7 @@ func TestSiblingsAreMounted(t *testing.T) {
 				t.Fatal(err)
 			}
 			const blobs = 2 * (3 + 1)
-			if sent, mounted := c.count("^PATCH .* 20"), c.count("^POST .*mount=.* 201$"); sent != blobs || mounted != 2*blobs {
+			if sent, mounted := c.count("^PUT .*/blobs/.* 20"), c.count("^POST .*mount=.* 201$"); sent != blobs || mounted != 2*blobs {
 				t.Errorf("%s, %d at once: %d blobs sent and %d mounted, want %d and %d", what, atOnce, sent, mounted, blobs, 2*blobs)
 			}
 		}

@@ -51,114 +51,124 @@ const byDigest = "/manifests/sha256:"
 
 // oddities are ways of registries that a push has to get along with. Most are
 // known from public bug reports. The first ones of each kind of request fail.
-var oddities = map[string]*registrytest.Odd{
-	"none": {},
+func oddities() map[string]*registrytest.Odd {
+	return map[string]*registrytest.Odd{
+		"none": {},
 
-	"tokens":                                {Tokens: &registrytest.Tokens{}},
-	"a token that has expired, for a layer": {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PATCH", "/blobs/") })}},
-	"a token that has expired, for the end of a layer": {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PUT", "/blobs/") })}},
-	"a token that has expired, for a manifest":         {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PUT", byDigest) })}},
-	"a token that has expired, for a tag":              {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PUT", "/manifests/one") })}},
-	"a token that has expired, for a question":         {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "HEAD", "") })}},
-	"two challenges":       {Tokens: &registrytest.Tokens{Basic: true}},
-	"only the last scope":  {Tokens: &registrytest.Tokens{Grant: func(s []string) []string { return s[len(s)-1:] }}},
-	"only the first scope": {Tokens: &registrytest.Tokens{Grant: func(s []string) []string { return s[:1] }}},
+		"tokens":                                {Tokens: &registrytest.Tokens{}},
+		"a token that has expired, for a layer": {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PATCH", "/blobs/") })}},
+		"a token that has expired, for the end of a layer": {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PUT", "/blobs/") })}},
+		"a token that has expired, for a manifest":         {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PUT", byDigest) })}},
+		"a token that has expired, for a tag":              {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "PUT", "/manifests/one") })}},
+		"a token that has expired, for a question":         {Tokens: &registrytest.Tokens{Good: first(func(r *http.Request) bool { return is(r, "HEAD", "") })}},
+		"two challenges":       {Tokens: &registrytest.Tokens{Basic: true}},
+		"only the last scope":  {Tokens: &registrytest.Tokens{Grant: func(s []string) []string { return s[len(s)-1:] }}},
+		"only the first scope": {Tokens: &registrytest.Tokens{Grant: func(s []string) []string { return s[:1] }}},
 
-	"no digest": {After: func(r *http.Request, h http.Header, status int) int {
-		h.Del("Docker-Content-Digest")
-		return status
-	}},
-	"no digest for HEAD": {After: func(r *http.Request, h http.Header, status int) int {
-		if r.Method == "HEAD" {
+		"no digest": {After: func(r *http.Request, h http.Header, status int) int {
 			h.Del("Docker-Content-Digest")
-		}
-		return status
-	}},
-	"no length for HEAD": {After: func(r *http.Request, h http.Header, status int) int {
-		if r.Method == "HEAD" {
-			h.Del("Content-Length")
-		}
-		return status
-	}},
-	"text/plain": {After: func(r *http.Request, h http.Header, status int) int {
-		if strings.Contains(r.URL.Path, "/manifests/") {
-			h.Set("Content-Type", "text/plain")
-		}
-		return status
-	}},
-	"no HEAD": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		return r.Method == "HEAD" && answer(w, 405)
-	}},
+			return status
+		}},
+		"no digest for HEAD": {After: func(r *http.Request, h http.Header, status int) int {
+			if r.Method == "HEAD" {
+				h.Del("Docker-Content-Digest")
+			}
+			return status
+		}},
+		"no length for HEAD": {After: func(r *http.Request, h http.Header, status int) int {
+			if r.Method == "HEAD" {
+				h.Del("Content-Length")
+			}
+			return status
+		}},
+		"text/plain": {After: func(r *http.Request, h http.Header, status int) int {
+			if strings.Contains(r.URL.Path, "/manifests/") {
+				h.Set("Content-Type", "text/plain")
+			}
+			return status
+		}},
+		"no HEAD": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return r.Method == "HEAD" && answer(w, 405)
+		}},
 
-	"an absent tag is forbidden": {After: func(r *http.Request, _ http.Header, status int) int {
-		if strings.Contains(r.URL.Path, "/manifests/") && status == 404 {
-			return 403
-		}
-		return status
-	}},
-	"an absent tag is not for you": {After: func(r *http.Request, _ http.Header, status int) int {
-		if strings.Contains(r.URL.Path, "/manifests/") && status == 404 {
-			return 401
-		}
-		return status
-	}},
-	"an absent tag is a bad request": {After: func(r *http.Request, _ http.Header, status int) int {
-		if strings.Contains(r.URL.Path, "/manifests/") && status == 404 {
-			return 400
-		}
-		return status
-	}},
-	"manifests are seen late": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		return is(r, "HEAD", byDigest) && n < 5 && registrytest.Refuse(w, 404, "MANIFEST_UNKNOWN", "not yet")
-	}},
-	"tags are seen late": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		return is(r, "HEAD", "/manifests/one") && n < 5 && registrytest.Refuse(w, 404, "MANIFEST_UNKNOWN", "not yet")
-	}},
-	"an index before its manifests": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		return is(r, "PUT", byDigest) && n == 0 && registrytest.Refuse(w, 400, "MANIFEST_BLOB_UNKNOWN", "not yet")
-	}},
+		"an absent tag is forbidden": {After: func(r *http.Request, _ http.Header, status int) int {
+			if strings.Contains(r.URL.Path, "/manifests/") && status == 404 {
+				return 403
+			}
+			return status
+		}},
+		"an absent tag is not for you": {After: func(r *http.Request, _ http.Header, status int) int {
+			if strings.Contains(r.URL.Path, "/manifests/") && status == 404 {
+				return 401
+			}
+			return status
+		}},
+		"an absent tag is a bad request": {After: func(r *http.Request, _ http.Header, status int) int {
+			if strings.Contains(r.URL.Path, "/manifests/") && status == 404 {
+				return 400
+			}
+			return status
+		}},
+		"manifests are seen late": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return is(r, "HEAD", byDigest) && n < 5 && registrytest.Refuse(w, 404, "MANIFEST_UNKNOWN", "not yet")
+		}},
+		"tags are seen late": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return is(r, "HEAD", "/manifests/one") && n < 5 && registrytest.Refuse(w, 404, "MANIFEST_UNKNOWN", "not yet")
+		}},
+		"an index before its manifests": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return is(r, "PUT", byDigest) && n == 0 && registrytest.Refuse(w, 400, "MANIFEST_BLOB_UNKNOWN", "not yet")
+		}},
 
-	"too many requests": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		if r.Method == "PATCH" || n >= 2 { // an upload has another path each time
-			return false
-		}
-		w.Header().Set("Retry-After", "5")
-		return answer(w, 429)
-	}},
-	"internal errors": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		return n < 2 && r.Method != "PATCH" && registrytest.Refuse(w, 500, "UNKNOWN", "backend")
-	}},
-	"an upload is lost": {Before: firstOnes("PATCH", func(w http.ResponseWriter) {
-		registrytest.Refuse(w, 404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
-	})},
-	"an upload is lost at its end": {Before: firstOnes("PUT", func(w http.ResponseWriter) {
-		registrytest.Refuse(w, 404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
-	})},
-	"an upload breaks off": {Before: firstOnes("PATCH", func(w http.ResponseWriter) {
-		c, _, _ := w.(http.Hijacker).Hijack()
-		c.Close()
-	})},
-	"no PATCH": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		return r.Method == "PATCH" && answer(w, 405)
-	}},
-	"no length, no upload": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		return r.Method == "PATCH" && r.ContentLength < 0 && answer(w, 411)
-	}},
-	"a POST is redirected": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		if r.Method != "POST" || r.URL.Query().Has("again") {
-			return false
-		}
-		w.Header().Set("Location", "http://"+r.Host+r.URL.Path+"?again=1")
-		w.WriteHeader(307)
-		return true
-	}},
-	"Location is a path": {After: location(func(u *url.URL) { u.Scheme, u.Host = "", "" })},
-	"Location has no port": {After: location(func(u *url.URL) {
-		u.Scheme, u.Host = "http", "127.0.0.1"
-	})},
-	"no mounts": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-		return r.URL.Query().Has("mount") && registrytest.Refuse(w, 400, "UNSUPPORTED", "mount")
-	}},
+		"too many requests": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			if sendsBlob(r) || n >= 2 { // an upload has another path each time
+				return false
+			}
+			w.Header().Set("Retry-After", "5")
+			return answer(w, 429)
+		}},
+		"internal errors": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return n < 2 && !sendsBlob(r) && registrytest.Refuse(w, 500, "UNKNOWN", "backend")
+		}},
+		"an upload is lost": {Before: firstOnes("PATCH", func(w http.ResponseWriter) {
+			registrytest.Refuse(w, 404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+		})},
+		"an upload is lost at its end": {Before: firstOnes("PUT", func(w http.ResponseWriter) {
+			registrytest.Refuse(w, 404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+		})},
+		"an upload breaks off": {Before: firstOnes("PATCH", func(w http.ResponseWriter) {
+			c, _, _ := w.(http.Hijacker).Hijack()
+			c.Close()
+		})},
+		"no PATCH": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return r.Method == "PATCH" && answer(w, 405)
+		}},
+		"no blob by one request": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return r.Method == "PUT" && sendsBlob(r) && r.ContentLength != 0 && answer(w, 405)
+		}},
+		"no length, no upload": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return r.Method == "PATCH" && r.ContentLength < 0 && answer(w, 411)
+		}},
+		"a POST is redirected": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			if r.Method != "POST" || r.URL.Query().Has("again") {
+				return false
+			}
+			w.Header().Set("Location", "http://"+r.Host+r.URL.Path+"?again=1")
+			w.WriteHeader(307)
+			return true
+		}},
+		"Location is a path": {After: location(func(u *url.URL) { u.Scheme, u.Host = "", "" })},
+		"Location has no port": {After: location(func(u *url.URL) {
+			u.Scheme, u.Host = "http", "127.0.0.1"
+		})},
+		"no mounts": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return r.URL.Query().Has("mount") && registrytest.Refuse(w, 400, "UNSUPPORTED", "mount")
+		}},
+	}
+}
+
+// sendsBlob tells whether a request brings a blob, or a part or the end of one.
+func sendsBlob(r *http.Request) bool {
+	return (r.Method == "PUT" || r.Method == "PATCH") && strings.Contains(r.URL.Path, "/blobs/uploads/")
 }
 
 func answer(w http.ResponseWriter, status int) bool {
@@ -208,10 +218,15 @@ func location(change func(*url.URL)) func(*http.Request, http.Header, int) int {
 	}
 }
 
-// TestOddities publishes an index into two repositories of each odd registry
-// and reads it back.
+// TestOddities publishes an index into two repositories of each odd registry, with
+// blobs sent by one request and by two, and reads it back.
 func TestOddities(t *testing.T) {
-	for what, odd := range oddities {
+	t.Run("one request", func(t *testing.T) { publishToOdd(t, 0) })
+	t.Run("two requests", func(t *testing.T) { publishToOdd(t, -1) })
+}
+
+func publishToOdd(t *testing.T, whole int64) {
+	for what, odd := range oddities() {
 		t.Run(what, func(t *testing.T) {
 			host := odd.Serve(t)
 			index := randomIndex(t)
@@ -222,7 +237,7 @@ func TestOddities(t *testing.T) {
 					t.Fatal(err)
 				}
 				if client == nil {
-					client = NewClient(Options{Keychain: ann, Sleep: (&waits{}).sleep, Jobs: 1, Push: true})
+					client = NewClient(Options{Keychain: ann, Sleep: (&waits{}).sleep, Jobs: 1, Push: true, Whole: whole})
 				}
 				r, err := client.Repository(repo)
 				if err != nil {
@@ -261,14 +276,14 @@ func TestRefusals(t *testing.T) {
 	}{
 		"a proxy's limit": {
 			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
-				if r.Method != "PATCH" {
+				if !sendsBlob(r) {
 					return false
 				}
 				w.WriteHeader(413)
 				io.WriteString(w, page)
 				return true
 			}},
-			[]string{"PATCH http://", "413 Request Entity Too Large", "sent: sha256:", " bytes)", "larger than a proxy allows"},
+			[]string{"PUT http://", "413 Request Entity Too Large", "sent: sha256:", " bytes)", "larger than a proxy allows"},
 		},
 		"a page of an error": {
 			&registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {

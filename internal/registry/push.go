@@ -49,7 +49,7 @@ func (r *remoteRepository) pushBlobs(ctx context.Context, images []v1.Image, but
 	g.SetLimit(r.host.o.Jobs)
 	for _, b := range blobs {
 		g.Go(func() error {
-			_, err := r.ensureBlob(sending, b)
+			_, err := r.ensureBlob(sending, b, true)
 			return err
 		})
 	}
@@ -61,7 +61,15 @@ func (r *remoteRepository) PushBlob(ctx context.Context, layer v1.Layer) (Outcom
 	if err != nil {
 		return "", err
 	}
-	return r.ensureBlob(ctx, b)
+	return r.ensureBlob(ctx, b, true)
+}
+
+func (r *remoteRepository) SendBlob(ctx context.Context, layer v1.Layer) (Outcome, error) {
+	b, err := blobOf(layer)
+	if err != nil {
+		return "", err
+	}
+	return r.ensureBlob(ctx, b, false)
 }
 
 // blobsOf lists the blobs of images, each once, but for some.

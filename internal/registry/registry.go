@@ -84,6 +84,10 @@ type Repository interface {
 	// PushBlob makes sure that a blob is there, and tells how it came there.
 	PushBlob(ctx context.Context, layer v1.Layer) (Outcome, error)
 
+	// SendBlob is PushBlob without the question whether the blob is there, which takes
+	// as long as to send a small one: for what was made just now.
+	SendBlob(ctx context.Context, layer v1.Layer) (Outcome, error)
+
 	// PushManifest makes sure that a manifest is there, under its digest only.
 	// What it names has to be there.
 	PushManifest(ctx context.Context, m Manifest) (Outcome, error)

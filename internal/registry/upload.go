@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -37,18 +38,20 @@ func blobOf(l v1.Layer) (blob, error) {
 	return b, err
 }
 
-// ensureBlob makes sure that a blob is there. What breaks off, is lost or is
-// refused for the moment begins again from the start.
-func (r *remoteRepository) ensureBlob(ctx context.Context, b blob) (Outcome, error) {
+// ensureBlob makes sure that a blob is there; ask: it may be. What breaks off, is lost
+// or is refused for the moment begins again from the start.
+func (r *remoteRepository) ensureBlob(ctx context.Context, b blob, ask bool) (Outcome, error) {
 	release, err := r.host.blobs.hold(ctx, b.digest)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	found, err := r.HasBlob(ctx, b.digest, b.size)
-	var answer *AnswerError
-	if found || err != nil && !(errors.As(err, &answer) && hides[answer.Status]) {
-		return Present, err
+	if ask {
+		found, err := r.HasBlob(ctx, b.digest, b.size)
+		var answer *AnswerError
+		if found || err != nil && !(errors.As(err, &answer) && hides[answer.Status]) {
+			return Present, err
+		}
 	}
 	outcome := Sent
 	err = r.repeat(ctx, lost, func() error {
@@ -112,15 +115,31 @@ func (r *remoteRepository) upload(ctx context.Context, b blob) (mounted bool, er
 	return false, r.sendTo(ctx, at, b)
 }
 
-// sendTo sends a blob to where an upload has begun.
+// sendTo sends a blob to where an upload has begun: by one of the two ways that the
+// specification has or, where a registry does not know that, by the other one.
 func (r *remoteRepository) sendTo(ctx context.Context, at string, b blob) error {
-	next, err := r.send(ctx, http.MethodPatch, at, b, http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK)
-	var answer *AnswerError
-	if errors.As(err, &answer) && noPatch[answer.Status] {
-		// Uploads in one piece are the other way that the specification has.
-		_, err = r.send(ctx, http.MethodPut, withDigest(at, b.digest), b, http.StatusCreated, http.StatusOK, http.StatusNoContent)
-		return err
+	ways := []func(context.Context, string, blob) error{r.sendWhole, r.sendThenEnd}
+	if b.size > r.host.o.Whole {
+		slices.Reverse(ways)
 	}
+	err := ways[0](ctx, at, b)
+	var answer *AnswerError
+	if errors.As(err, &answer) && otherWay[answer.Status] {
+		return ways[1](ctx, at, b)
+	}
+	return err
+}
+
+// otherWay are the answers to a way of sending that a registry does not know.
+var otherWay = map[int]bool{http.StatusMethodNotAllowed: true, http.StatusNotImplemented: true, http.StatusLengthRequired: true, http.StatusUnsupportedMediaType: true}
+
+func (r *remoteRepository) sendWhole(ctx context.Context, at string, b blob) error {
+	_, err := r.send(ctx, http.MethodPut, withDigest(at, b.digest), b, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	return err
+}
+
+func (r *remoteRepository) sendThenEnd(ctx context.Context, at string, b blob) error {
+	next, err := r.send(ctx, http.MethodPatch, at, b, http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK)
 	if err != nil {
 		return err
 	}
@@ -143,8 +162,6 @@ func (r *remoteRepository) endUpload(ctx context.Context, at string, b blob) err
 }
 
 func never(*AnswerError) bool { return false }
-
-var noPatch = map[int]bool{http.StatusMethodNotAllowed: true, http.StatusNotImplemented: true, http.StatusLengthRequired: true, http.StatusUnsupportedMediaType: true}
 
 // mount asks for a blob of another repository of this registry. A registry
 // that will not do it may have begun an upload, at the URL that is returned.
