@@ -2,9 +2,9 @@ package git
 
 import (
 	"crypto/sha1"
-	"fmt"
 	"hash"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -29,21 +29,35 @@ type Entry struct {
 }
 
 // NewBlob returns the hash of a file's object, to which size bytes are to be written.
-func NewBlob(size int64) hash.Hash { return newObject("blob", size) }
+func NewBlob(size int64) hash.Hash {
+	h := sha1.New()
+	BeginBlob(h, size)
+	return h
+}
+
+// BeginBlob has a hash that NewBlob returned begin with another file.
+func BeginBlob(h hash.Hash, size int64) {
+	h.Reset()
+	h.Write(appendHeader(make([]byte, 0, 32), "blob", size))
+}
 
 // BlobID is the id of the object of a short text, such as the target of a link.
 func BlobID(text string) ObjectID {
-	h := NewBlob(int64(len(text)))
-	h.Write([]byte(text))
-	return ObjectID(h.Sum(nil))
+	return sha1.Sum(append(appendHeader(nil, "blob", int64(len(text))), text...))
 }
 
 // TreeObjectID is the id of the tree with the entries, in whatever order they are.
 // Git has no tree without any entry but the root of an empty repository.
 func TreeObjectID(entries []Entry) ObjectID {
-	entries = slices.Clone(entries)
-	slices.SortFunc(entries, compareEntries)
-	var object []byte
+	if !slices.IsSortedFunc(entries, CompareEntries) {
+		entries = slices.Clone(entries)
+		slices.SortFunc(entries, CompareEntries)
+	}
+	var size int
+	for _, e := range entries {
+		size += len(e.Mode) + len(" ") + len(e.Name) + len("\x00") + len(e.ID)
+	}
+	object := appendHeader(make([]byte, 0, size+32), "tree", int64(size))
 	for _, e := range entries {
 		object = append(object, e.Mode...)
 		object = append(object, ' ')
@@ -51,19 +65,17 @@ func TreeObjectID(entries []Entry) ObjectID {
 		object = append(object, 0)
 		object = append(object, e.ID[:]...)
 	}
-	h := newObject("tree", int64(len(object)))
-	h.Write(object)
-	return ObjectID(h.Sum(nil))
+	return sha1.Sum(object)
 }
 
-func newObject(kind string, size int64) hash.Hash {
-	h := sha1.New()
-	fmt.Fprintf(h, "%s %d\x00", kind, size)
-	return h
+// appendHeader adds what an object begins with, of size bytes.
+func appendHeader(object []byte, kind string, size int64) []byte {
+	object = append(append(object, kind...), ' ')
+	return append(strconv.AppendInt(object, size, 10), 0)
 }
 
-// compareEntries orders by name, as if names of folders ended in "/".
-func compareEntries(a, b Entry) int {
+// CompareEntries is the order of entries in trees and in archives of git: by name, as if names of folders ended in "/".
+func CompareEntries(a, b Entry) int {
 	common := min(len(a.Name), len(b.Name))
 	if c := strings.Compare(a.Name[:common], b.Name[:common]); c != 0 {
 		return c

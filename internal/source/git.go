@@ -10,22 +10,27 @@ func treeID(root *node) git.TreeID {
 	if root.kind != nar.Directory {
 		return git.TreeID{}
 	}
-	return git.TreeIDOf(git.TreeObjectID(gitEntries(root)))
+	id, _ := new(gitTrees).id(root)
+	return git.TreeIDOf(id)
 }
 
-// gitEntries are the entries of a directory as git has them: none for directories
-// without any file below them, of which it knows nothing.
-func gitEntries(dir *node) []git.Entry {
-	entries := make([]git.Entry, 0, len(dir.children))
+// gitTrees computes the ids of trees.
+type gitTrees struct {
+	entries []git.Entry // of the directories that lead to the current one, one after the other
+}
+
+// id is that of a directory. It is false for directories without any file below them, of which git knows nothing.
+func (t *gitTrees) id(dir *node) (git.ObjectID, bool) {
+	begin := len(t.entries)
 	for _, n := range dir.children {
 		e := git.Entry{Name: n.name, Mode: git.File}
 		switch n.kind {
 		case nar.Directory:
-			below := gitEntries(n)
-			if len(below) == 0 {
+			id, ok := t.id(n)
+			if !ok {
 				continue
 			}
-			e.Mode, e.ID = git.Folder, git.TreeObjectID(below)
+			e.Mode, e.ID = git.Folder, id
 		case nar.Symlink:
 			e.Mode, e.ID = git.Link, git.BlobID(n.target)
 		case nar.Regular:
@@ -34,7 +39,9 @@ func gitEntries(dir *node) []git.Entry {
 				e.Mode = git.Executable
 			}
 		}
-		entries = append(entries, e)
+		t.entries = append(t.entries, e)
 	}
-	return entries
+	id, ok := git.TreeObjectID(t.entries[begin:]), len(t.entries) > begin
+	t.entries = t.entries[:begin]
+	return id, ok
 }
