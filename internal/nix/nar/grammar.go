@@ -60,10 +60,11 @@ func (r *Reader) entry() (Entry, error) {
 		return Entry{}, err
 	}
 	top := &r.open[len(r.open)-1]
-	path, err := top.child(string(token))
-	if err != nil {
+	name := string(token)
+	if err := top.check(name); err != nil {
 		return Entry{}, err
 	}
+	path := top.child(name)
 	top.last = path[len(path)-len(token):]
 	r.path = path
 	if err := checkDepth(len(r.open)); err != nil {

@@ -77,21 +77,27 @@ type folder struct {
 	last string // name of the entry seen last; "" for none
 }
 
-// child returns the path of an entry of the folder, or an error if name cannot come next in it.
-func (f folder) child(name string) (string, error) {
+// check returns an error if an entry with a name cannot come next in the folder.
+func (f folder) check(name string) error {
 	switch {
 	case name == "", name == ".", name == "..", strings.ContainsAny(name, "/\x00"):
-		return "", fmt.Errorf("bad name %q", name)
+		return fmt.Errorf("bad name %q", name)
 	case len(name) > maxName:
-		return "", fmt.Errorf("name of %d bytes (at most %d)", len(name), maxName)
+		return fmt.Errorf("name of %d bytes (at most %d)", len(name), maxName)
 	case name == f.last:
-		return "", fmt.Errorf("a second %q", name)
+		return fmt.Errorf("a second %q", name)
 	case name < f.last:
-		return "", fmt.Errorf("%q after %q: not in order", name, f.last)
-	case f.path == "":
-		return name, nil
+		return fmt.Errorf("%q after %q: not in order", name, f.last)
 	}
-	return f.path + "/" + name, nil
+	return nil
+}
+
+// child returns the path of an entry.
+func (f folder) child(name string) string {
+	if f.path == "" {
+		return name
+	}
+	return f.path + "/" + name
 }
 
 func checkTarget(target string) error {

@@ -135,9 +135,10 @@ func (w *Writer) writeEntry(entry Entry) error {
 	}
 	w.closeFolders(depth)
 	top := &w.open[depth-1]
-	if path, err := top.child(name); err != nil {
+	if err := top.check(name); err != nil {
 		return err
-	} else if path != entry.Path {
+	}
+	if entry.Path[0] == '/' {
 		return errors.New("absolute path")
 	}
 	top.last = name
