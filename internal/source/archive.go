@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"slices"
@@ -23,15 +24,20 @@ type builder struct {
 	limits  Limits
 	early   Early
 	spool   *spool
+	ahead   *ahead
 	top     *node // the folder that the archive would be unpacked into
 	links   []pendingLink
 	entries int   // members and implied directories
 	names   int64 // bytes of names and targets
 	comment string
+
+	member []string  // names of the current member
+	dirs   []*node   // the directories that lead to it, once parents has found them
+	blob   hash.Hash // of the current file, as git has it
 }
 
 func newBuilder(s *spool, limits Limits, early Early) *builder {
-	return &builder{limits: limits, early: early, spool: s, top: &node{kind: nar.Directory}}
+	return &builder{limits: limits, early: early, spool: s, top: &node{kind: nar.Directory}, blob: git.NewBlob(0)}
 }
 
 // readMembers reads all members, and the stream to its end.
@@ -50,6 +56,7 @@ func (b *builder) readMembers(stream *tarStream) error {
 			return fmt.Errorf("member %q: %w", brief(hdr.Name), truncated(err))
 		}
 		last = hdr.Name
+		b.ahead.follow(b.spool.written)
 	}
 	if stream.ended {
 		return fmt.Errorf("%s: archive is truncated: no end-of-archive marker", after(last))
@@ -57,7 +64,11 @@ func (b *builder) readMembers(stream *tarStream) error {
 	if err := expectZeros(stream); err != nil {
 		return err
 	}
-	return b.spool.seal()
+	if err := b.spool.seal(); err != nil {
+		return err
+	}
+	b.ahead.end(b.spool)
+	return nil
 }
 
 // after says where in an archive an error is: behind a member, if there was one.
@@ -112,10 +123,11 @@ func (b *builder) add(hdr *tar.Header, content io.Reader) error {
 	if hdr.Typeflag == tar.TypeXGlobalHeader {
 		return b.addGlobal(hdr.PAXRecords)
 	}
-	names, err := splitName(hdr.Name)
+	names, err := splitName(b.member[:0], hdr.Name)
 	if err != nil {
 		return err
 	}
+	b.member = names
 	isDir := hdr.Typeflag == tar.TypeDir || isFile(hdr) && hdr.Size == 0 && strings.HasSuffix(hdr.Name, "/")
 	if len(names) == 0 && isDir {
 		return nil
@@ -123,30 +135,35 @@ func (b *builder) add(hdr *tar.Header, content io.Reader) error {
 	if len(names) == 0 || !isDir && strings.HasSuffix(hdr.Name, "/") {
 		return errors.New("has the name of a directory, and is not one")
 	}
-	parent, err := b.parent(names)
+	dirs, err := b.parents(names)
 	if err != nil {
 		return err
 	}
-	n := &node{name: strings.Clone(names[len(names)-1]), kind: nar.Directory}
-	if !isDir {
-		var early bytes.Buffer
-		isEarly := b.isEarly(names, hdr)
-		if isEarly {
-			content = io.TeeReader(content, &early)
-		}
-		if n, err = b.leaf(n.name, hdr, content); err != nil {
-			return err
-		}
-		if isEarly {
-			b.early.Take(early.Bytes())
-		}
+	name := strings.Clone(names[len(names)-1])
+	if isDir {
+		return b.place(dirs, &node{name: name, kind: nar.Directory})
 	}
-	return b.place(parent, n)
+	take := func() {}
+	if b.isEarly(names, hdr) {
+		content, take = b.keepEarly(content)
+	}
+	n, err := b.leaf(name, hdr, content)
+	if err != nil {
+		return err
+	}
+	take()
+	return b.place(dirs, n)
 }
 
 // isEarly tells whether a member is the file that is wanted early.
 func (b *builder) isEarly(names []string, hdr *tar.Header) bool {
 	return b.early.Take != nil && hdr.Typeflag == tar.TypeReg && hdr.Size <= b.early.Most && strings.Join(names[1:], "/") == b.early.Path
+}
+
+// keepEarly returns contents to be read in place of others, and what hands them on once they are read.
+func (b *builder) keepEarly(content io.Reader) (io.Reader, func()) {
+	var kept bytes.Buffer
+	return io.TeeReader(content, &kept), func() { b.early.Take(kept.Bytes()) }
 }
 
 // leaf makes a node of a member that is no directory.
@@ -178,13 +195,13 @@ func (b *builder) readFile(hdr *tar.Header, content io.Reader) (*file, error) {
 	if hdr.Size > b.limits.Unpacked-b.spool.size {
 		return nil, fmt.Errorf("size %d exceeds the limit of %d bytes for all files", hdr.Size, b.limits.Unpacked)
 	}
-	blob := git.NewBlob(hdr.Size)
-	offset, err := b.spool.add(content, hdr.Size, blob)
+	git.BeginBlob(b.blob, hdr.Size)
+	offset, err := b.spool.add(content, hdr.Size, b.blob)
 	if err != nil {
 		return nil, err
 	}
 	f := &file{offset: offset, size: hdr.Size, executable: hdr.Mode&0o100 != 0}
-	blob.Sum(f.blob[:0])
+	b.blob.Sum(f.blob[:0])
 	return f, nil
 }
 

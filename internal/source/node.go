@@ -79,7 +79,7 @@ func (n *node) position(name string) int {
 // sort gives a complete tree its final form.
 func (n *node) sort() {
 	n.byName = nil
-	slices.SortFunc(n.children, func(a, b *node) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(n.children, byName)
 	for _, c := range n.children {
 		c.sort()
 	}
@@ -107,14 +107,14 @@ func (n *node) find(names []string) *node {
 }
 
 // splitName returns the names that a member name consists of, none for the folder that the archive unpacks into.
-func splitName(member string) ([]string, error) {
+// They are appended to names, which must be empty.
+func splitName(names []string, member string) ([]string, error) {
 	if strings.HasPrefix(member, "/") {
 		return nil, fmt.Errorf("name is absolute")
 	}
 	if member == "" {
 		return nil, fmt.Errorf("name is empty")
 	}
-	var names []string
 	for name := range strings.SplitSeq(member, "/") {
 		switch {
 		case name == "" || name == ".":

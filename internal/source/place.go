@@ -26,9 +26,11 @@ func (b *builder) lookup(names []string) *node {
 	return n
 }
 
-// parent returns the directory that the last of names belongs into and makes those that are missing.
-func (b *builder) parent(names []string) (*node, error) {
+// parents returns the directories that lead to the last of names, from the folder that the archive is unpacked into,
+// and makes those that are missing.
+func (b *builder) parents(names []string) ([]*node, error) {
 	dir := b.top
+	b.dirs = append(b.dirs[:0], dir)
 	for i, name := range names[:len(names)-1] {
 		next := dir.child(name)
 		if next == nil {
@@ -36,19 +38,27 @@ func (b *builder) parent(names []string) (*node, error) {
 				return nil, err
 			}
 			next = &node{name: strings.Clone(name), kind: nar.Directory}
-			dir.put(next)
+			b.put(b.dirs, next)
 		}
 		if next.kind != nar.Directory {
 			return nil, fmt.Errorf("lies below %q, which is %s", brief(strings.Join(names[:i+1], "/")), describe(next.kind))
 		}
 		dir = next
+		b.dirs = append(b.dirs, dir)
 	}
-	return dir, b.charge(0, len(names[len(names)-1]))
+	return b.dirs, b.charge(0, len(names[len(names)-1]))
 }
 
-// place enters n into a directory. Of several members of one name the last one counts, as when unpacking.
-func (b *builder) place(dir, n *node) error {
-	if old := dir.child(n.name); old != nil && old.kind == nar.Directory {
+// put enters n into the last one of the directories that lead to it.
+func (b *builder) put(dirs []*node, n *node) {
+	dirs[len(dirs)-1].put(n)
+	b.ahead.order.add(dirs, n)
+}
+
+// place enters n into the last one of the directories that lead to it.
+// Of several members of one name the last one counts, as when unpacking.
+func (b *builder) place(dirs []*node, n *node) error {
+	if old := dirs[len(dirs)-1].child(n.name); old != nil && old.kind == nar.Directory {
 		if n.kind == nar.Directory {
 			return nil
 		}
@@ -56,7 +66,7 @@ func (b *builder) place(dir, n *node) error {
 			return errors.New("has the name of a directory that is not empty")
 		}
 	}
-	dir.put(n)
+	b.put(dirs, n)
 	return nil
 }
 
@@ -65,7 +75,7 @@ func (b *builder) hardLink(name string, hdr *tar.Header) (*node, error) {
 	if hdr.Size != 0 {
 		return nil, fmt.Errorf("hard link with %d bytes of contents", hdr.Size)
 	}
-	target, err := splitName(hdr.Linkname)
+	target, err := splitName(nil, hdr.Linkname)
 	if err != nil {
 		return nil, fmt.Errorf("hard link to %q: %w", brief(hdr.Linkname), err)
 	}
@@ -90,7 +100,7 @@ func (n *node) become(target *node) error {
 func (b *builder) resolve(n *node) error {
 	var chain []*node
 	for n.kind == hardLink {
-		names, err := splitName(n.target)
+		names, err := splitName(nil, n.target)
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,6 @@ package source
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -157,6 +156,8 @@ func readTar(ctx context.Context, r io.Reader, opts Options) (_ *Tree, err error
 	}()
 
 	b := newBuilder(s, opts.Limits, opts.Early)
+	b.ahead = newAhead(ctx, b.top, s, opts.Limits.Unpacked)
+	defer b.ahead.stop()
 	stream := &tarStream{r: bufio.NewReaderSize(&bounded{
 		r: r, left: opts.Limits.Unpacked, err: fmt.Errorf("unpacked archive is larger than %d bytes", opts.Limits.Unpacked),
 	}, blockSize)}
@@ -168,36 +169,14 @@ func readTar(ctx context.Context, r io.Reader, opts Options) (_ *Tree, err error
 		return nil, err
 	}
 	t := &Tree{root: root, spool: s, TreeID: treeID(root), Files: root.count() - 1, Comment: b.comment}
-	if err := t.hash(ctx, opts.Limits.Unpacked); err != nil {
+	var known bool
+	if t.NarHash, t.NarSize, known, err = b.ahead.result(root); !known {
+		t.NarHash, t.NarSize, err = hashNAR(ctx, root.steps, s.window(), opts.Limits.Unpacked)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return t, nil
-}
-
-// hash computes NarHash and NarSize: one goroutine writes the NAR, the other one hashes it.
-func (t *Tree) hash(ctx context.Context, limit int64) error {
-	pr, pw := io.Pipe()
-	stop := context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
-	defer stop()
-
-	var g errgroup.Group
-	g.Go(func() error {
-		out := bufio.NewWriterSize(pw, blockSize)
-		err := t.WriteNAR(out)
-		if err == nil {
-			err = out.Flush()
-		}
-		pw.CloseWithError(err)
-		return nil
-	})
-	h := sha256.New()
-	in := &bounded{r: pr, left: limit, err: fmt.Errorf("NAR is larger than %d bytes", limit)}
-	size, err := io.CopyBuffer(h, in, make([]byte, blockSize))
-	pr.Close()
-	g.Wait()
-	h.Sum(t.NarHash[:0])
-	t.NarSize = size
-	return err
 }
 
 // StorePath is the path of the tree in a store as an object without references: what fetchTarball makes of it.
@@ -227,7 +206,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // tarStream is the decompressed archive. It remembers whether it was read to its end.
 type tarStream struct {
-	r     *bufio.Reader
+	r     io.Reader
 	ended bool
 }
 

@@ -10,9 +10,10 @@ import (
 
 // spool holds the contents of all files of an archive, one after the other, in a file that has no name.
 type spool struct {
-	f    *os.File
-	size int64  // bytes added, with those that are still in buf
-	buf  []byte // bytes that are not in f yet
+	f       *os.File
+	size    int64  // bytes added
+	written int64  // of these, bytes that are in f
+	buf     []byte // the others
 }
 
 func newSpool(dir string) (*spool, error) {
@@ -60,7 +61,9 @@ func (s *spool) seal() error {
 }
 
 func (s *spool) flush() error {
-	if _, err := s.f.Write(s.buf); err != nil {
+	n, err := s.f.Write(s.buf)
+	s.written += int64(n)
+	if err != nil {
 		return fmt.Errorf("temporary file: %w", err)
 	}
 	s.buf = s.buf[:0]
@@ -71,19 +74,25 @@ func (s *spool) Close() error {
 	return s.f.Close()
 }
 
-// window reads files from a spool through one buffer.
+// window reads files from a spool, of which size bytes are written, through one buffer.
 // Archive order is close to NAR order, so most files are in the buffer already when their turn comes;
 // and it is small, so that an archive in random order does not cost much more.
 type window struct {
-	s          *spool
+	f          *os.File
+	size       int64
 	start, end int64 // part of the spool that buf holds
 	buf        [64 << 10]byte
+}
+
+// window reads what is written of a spool now.
+func (s *spool) window() *window {
+	return &window{f: s.f, size: s.written}
 }
 
 // at returns a part of the spool from offset on, at least one byte and at most size bytes.
 func (w *window) at(offset, size int64) ([]byte, error) {
 	if offset < w.start || offset >= w.end {
-		n, err := w.s.f.ReadAt(w.buf[:min(int64(len(w.buf)), w.s.size-offset)], offset)
+		n, err := w.f.ReadAt(w.buf[:min(int64(len(w.buf)), w.size-offset)], offset)
 		if err != nil {
 			return nil, fmt.Errorf("temporary file: %w", err)
 		}

@@ -25,7 +25,7 @@ func (t *Tree) Unpack(dir string) error {
 	if err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	u := unpacker{windows: sync.Pool{New: func() any { return &window{s: t.spool} }}}
+	u := unpacker{windows: sync.Pool{New: func() any { return t.spool.window() }}}
 	u.group.SetLimit(2 * runtime.GOMAXPROCS(0))
 	u.group.Go(func() error { return u.directory(root, t.root) })
 	if err := u.group.Wait(); err != nil {
