@@ -23,9 +23,6 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/said"
 )
 
-// blockSize is how much one stage of a stream hands to the next at a time.
-const blockSize = 256 << 10
-
 // Limits bound what an archive may cost. A zero field stands for its default.
 type Limits struct {
 	Archive  int64 // compressed bytes; 1 GiB
@@ -98,17 +95,16 @@ func Read(ctx context.Context, r io.Reader, opts Options) (*Tree, error) {
 
 // readGzip decompresses on one goroutine and reads the tar stream on another.
 func readGzip(ctx context.Context, r io.Reader, opts Options) (*Tree, error) {
-	pr, pw := io.Pipe()
-	stop := context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
-	defer stop()
-
+	p := newPipe()
 	var g errgroup.Group
 	g.Go(func() error {
-		pw.CloseWithError(gunzip(pw, r, opts.Limits.Archive))
+		w := pipeWriter{pipe: p}
+		w.end(gunzip(&w, r, opts.Limits.Archive))
 		return nil // the reading side sees the error where it happened in the stream
 	})
-	t, err := readTar(ctx, pr, opts)
-	pr.Close()
+	pr := pipeReader{pipe: p, ctx: ctx}
+	t, err := readTar(ctx, &pr, opts)
+	pr.close()
 	g.Wait()
 	return t, err
 }
@@ -116,16 +112,15 @@ func readGzip(ctx context.Context, r io.Reader, opts Options) (*Tree, error) {
 // gunzip decompresses r, which may consist of several gzip streams but of nothing else.
 func gunzip(w io.Writer, r io.Reader, limit int64) error {
 	in := bufio.NewReaderSize(&bounded{r: r, left: limit, err: fmt.Errorf("archive is larger than %d bytes", limit)}, blockSize)
-	out := bufio.NewWriterSize(w, blockSize)
 	zr, err := gzip.NewReader(in)
 	for err == nil {
 		zr.Multistream(false)
-		if _, err = io.Copy(out, zr); err != nil {
+		if _, err = io.Copy(w, zr); err != nil {
 			break
 		}
 		var magic []byte
 		if magic, err = in.Peek(2); err == io.EOF && len(magic) == 0 {
-			return out.Flush()
+			return nil
 		}
 		if string(magic) != "\x1f\x8b" {
 			return errors.New("gzip: data after the end of the archive")
@@ -158,9 +153,9 @@ func readTar(ctx context.Context, r io.Reader, opts Options) (_ *Tree, err error
 	b := newBuilder(s, opts.Limits, opts.Early)
 	b.ahead = newAhead(ctx, b.top, s, opts.Limits.Unpacked)
 	defer b.ahead.stop()
-	stream := &tarStream{r: bufio.NewReaderSize(&bounded{
+	stream := &tarStream{r: &bounded{
 		r: r, left: opts.Limits.Unpacked, err: fmt.Errorf("unpacked archive is larger than %d bytes", opts.Limits.Unpacked),
-	}, blockSize)}
+	}}
 	if err := b.readMembers(stream); err != nil {
 		return nil, err
 	}
