@@ -87,7 +87,8 @@ func newGzipWriter(w io.Writer) (gzipWriter, error) {
 			return gzipWriter{}, err
 		}
 	}
-	return gzipWriter{z}, z.SetConcurrency(gzipBlock, min(max(2, runtime.GOMAXPROCS(0)), gzipBlocks))
+	// One more is compressed: the one that is waited for.
+	return gzipWriter{z}, z.SetConcurrency(gzipBlock, min(max(1, runtime.GOMAXPROCS(0)-1), gzipBlocks))
 }
 
 // Close ends the stream. A compressor that failed is not used again.
