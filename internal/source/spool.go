@@ -24,7 +24,7 @@ func newSpool(dir string) (*spool, error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(fmt.Errorf("temporary file: %w", err), f.Close())
 	}
-	return &spool{f: f, buf: make([]byte, 0, 4*blockSize)}, nil
+	return &spool{f: f, buf: make([]byte, 0, blockSize)}, nil
 }
 
 // add copies exactly size bytes from r to the end of the spool and to h.
