@@ -25,7 +25,7 @@ func decompress(r io.Reader, compression string, size int64) (io.ReadCloser, err
 	case "none", "", "identity":
 		return io.NopCloser(r), nil
 	case "xz":
-		return io.NopCloser(newXZReader(r, size)), nil
+		return newXZReader(r, size), nil
 	case "zstd":
 		return newZstdReader(r)
 	case "bzip2":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"sync"
 
 	"github.com/mikelolasagasti/xz"
 )
@@ -23,6 +24,9 @@ type lzma2Reader struct {
 	head             []byte // of the made-up file, still to be given
 	packed, unpacked int    // bytes of the chunk to be given to dec, and to come from it
 }
+
+// lzma2Readers are readers at rest, with dictionaries of some megabytes.
+var lzma2Readers = sync.Pool{New: func() any { return new(lzma2Reader) }}
 
 // start begins to read a block, to its end. Nothing in the block is further back than
 // dict bytes. The memory of the block before is used again: blocks can be many, and

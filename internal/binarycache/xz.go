@@ -9,6 +9,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"os"
 )
 
 // maxDict bounds the memory of an xz decoder. It is the dictionary of "xz -9".
@@ -27,10 +28,10 @@ type xzReader struct {
 	check   byte // kind of check of the current stream; 0xff between streams
 	blocks  uint64
 
-	dec       lzma2Reader // of one block after the other
-	within    bool        // a block
-	blockFrom int64       // where its compressed data begins
-	blockSize int64       // decoded so far
+	dec       *lzma2Reader // of one block after the other
+	within    bool         // a block
+	blockFrom int64        // where its compressed data begins
+	blockSize int64        // decoded so far
 	want      blockHeader
 	sum       hash.Hash // of the decoded block; nil without check
 }
@@ -66,8 +67,19 @@ func newXZReader(r io.Reader, size int64) *xzReader {
 	}
 	// Nothing can be further back than the beginning.
 	x := &xzReader{in: counter{r: buffered}, dict: min(size, maxDict), check: outside}
+	x.dec = lzma2Readers.Get().(*lzma2Reader)
 	x.dec.in = &x.in
 	return x
+}
+
+// Close gives the memory back. Nothing can be read afterwards.
+func (x *xzReader) Close() error {
+	if x.dec != nil {
+		*x.dec = lzma2Reader{dec: x.dec.dec}
+		lzma2Readers.Put(x.dec)
+		x.dec, x.err = nil, os.ErrClosed
+	}
+	return nil
 }
 
 func (x *xzReader) Read(p []byte) (int, error) {
