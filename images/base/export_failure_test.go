@@ -55,7 +55,9 @@ func TestExportFails(t *testing.T) {
 		{"a query that fails after half its answer", `printf '#!/bin/sh\nreadlink /proj/hello; exit 1\n' > /nix/profile/bin/nix-store; chmod +x /nix/profile/bin/nix-store`,
 			`export-profile /dist hello`, 1, []string{"Nix does not know what $hello needs"}, ""},
 		{"a query without an answer", `printf '#!/bin/sh\n' > /nix/profile/bin/nix-store; chmod +x /nix/profile/bin/nix-store`,
-			`export-profile /dist hello`, 1, []string{"Nix names a store path that is none: ''"}, ""},
+			`export-profile /dist hello`, 1, []string{"Nix does not know what $hello needs"}, ""},
+		{"a query with another answer", `printf '#!/bin/sh\necho /nix/store/../etc\n' > /nix/profile/bin/nix-store; chmod +x /nix/profile/bin/nix-store`,
+			`export-profile /dist hello`, 1, []string{"Nix names a store path that is none: '/nix/store/../etc'"}, ""},
 		{"a query that answers another question", `printf '#!/bin/sh\nreadlink /proj/greeting\n' > /nix/profile/bin/nix-store; chmod +x /nix/profile/bin/nix-store`,
 			`export-profile /dist hello`, 1, []string{"Nix does not know what $hello needs"}, ""},
 
@@ -63,6 +65,9 @@ func TestExportFails(t *testing.T) {
 		{"two files of one name", "", `export-profile /dist hello rival`, 1, []string{"$rival/bin/hello and $hello/bin/hello would both be /nix/profile/bin/hello"}, ""},
 
 		{"a full disk", "", `export-profile /small/dist big`, 1, []string{"No space left on device", "cannot copy the closure to /small/dist"}, "/small:size=128k"},
+		{"a full disk, on which something is made while all is removed", `echo 1 > tries
+			printf '#!/bin/sh\nif [ $(cat /proj/tries) = 1 ]; then echo 2 > /proj/tries; exit 1; fi; exec /bin/rm "$@"\n' > /nix/profile/bin/rm; chmod +x /nix/profile/bin/rm`,
+			`export-profile /small/dist big`, 1, []string{"No space left on device", "cannot copy the closure to /small/dist"}, "/small:size=128k"},
 		{"a full mount point", "", `export-profile /small big`, 1, []string{"No space left on device", "cannot copy the closure to /small"}, "/small:size=128k"},
 		{"a disk without room for links", "", `export-profile /small/a/dist hello`, 1, []string{"No space left on device"}, "/small:nr_inodes=16"},
 	}

@@ -165,7 +165,7 @@ func TestExportCopiesFromEarlierLayers(t *testing.T) {
 	s.write("nix/profile/bin/stat", `#!/bin/sh
 case "$*" in
 "-f -c %T"*) echo overlayfs ;;
-"-c %Z %n"*) /usr/bin/stat "$@" | sed 's|^[0-9]* \(`+greeting+`\)$|1 \1|' ;;
+"-c %Z %d %n"*) /usr/bin/stat "$@" | sed 's|^[0-9]* \([0-9]* `+greeting+`\)$|1 \1|' ;;
 *) exec /usr/bin/stat "$@" ;;
 esac
 `)
