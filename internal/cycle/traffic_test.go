@@ -74,6 +74,38 @@ func TestTrafficWithNothingNew(t *testing.T) {
 	}
 }
 
+// However many channels and systems there are: with nothing new a channel costs one
+// conditional request to the API, and one question of the registry for each tag.
+func TestNothingNewOfSixChannels(t *testing.T) {
+	t.Parallel()
+	names := []string{release, unstable, "nixos-25.11", "nixos-26.05-small", "nixos-unstable-small", "nixpkgs-unstable"}
+	list, built, current := "", []string{}, []string{}
+	for _, name := range names {
+		list += "\n- { name: " + name + ", tags: [ latest ] }"
+		built, current = append(built, name+": build (new commit)"), append(current, name+": none (up to date)")
+	}
+	w := newWorld(t, settings{
+		publish: []string{registrytest.Start(t, registrytest.Options{}) + "/org"},
+		systems: "x86_64-linux, aarch64-linux", channels: list,
+	})
+	w.expect(built...)
+	w.mark()
+	w.expect(current...)
+	requests := w.asked()
+	if got := len(requests["api"]); got != len(names) || len(requests) != 1 {
+		t.Errorf("upstream was asked %v, want one request to the API for each channel", requests)
+	}
+	for _, r := range requests["api"] {
+		if r.Status != http.StatusNotModified {
+			t.Errorf("%s: status %d, want 304", r.Path, r.Status)
+		}
+	}
+	heads, all := w.wire.count("HEAD", "/manifests/"), w.wire.count("", "/v2/org/")
+	if want := 2 * len(names); heads != want || all != want {
+		t.Errorf("%d HEAD of %d requests to the registry, want %d: the tag of each commit, and latest", heads, all, want)
+	}
+}
+
 // bin is a binary cache that keeps what it is given, or fails.
 type bin struct {
 	err   error

@@ -75,13 +75,13 @@ func (w *wire) manifests() []string {
 	return slices.DeleteFunc(slices.Clone(w.sent), func(s string) bool { return !strings.Contains(s, "/manifests/") })
 }
 
-// count counts requests of a method whose path has a part.
+// count counts requests of a method, "" for all, whose path has a part.
 func (w *wire) count(method, part string) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.sent {
 		m, path, _ := strings.Cut(s, " ")
-		if m == method && strings.Contains(path, part) {
+		if (m == method || method == "") && strings.Contains(path, part) {
 			n++
 		}
 	}
