@@ -11,7 +11,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/source/sourcetest"
 )
 
-// ahead reads a good tar stream and tells whether the hash was known ahead.
+// hashAhead reads a good tar stream.
 func hashAhead(t *testing.T, stream []byte) (root *node, s *spool, a *ahead) {
 	t.Helper()
 	s, err := newSpool(t.TempDir())
@@ -86,22 +86,23 @@ func randomMembers(rng *rand.Rand) []member {
 // What changes an entry that is hashed, or puts one before it, is noticed.
 func TestAheadIsDropped(t *testing.T) {
 	for name, members := range map[string][]member{
-		"another file of the name":           {dir("t/"), regular("t/a", "1"), regular("t/b", ""), regular("t/a", "2")},
-		"the same file again":                {dir("t/"), regular("t/a", "1"), regular("t/a", "1")},
-		"a link in place of a file":          {dir("t/"), regular("t/a", "1"), symlink("t/a", "b")},
-		"a directory in place of a file":     {dir("t/"), regular("t/a", "1"), dir("t/a/"), regular("t/a/x", "1")},
-		"a file in place of a directory":     {dir("t/"), dir("t/a/"), regular("t/a", "1")},
-		"in place of the top-level entry":    {regular("t", "1"), dir("t/"), regular("t/a", "1")},
-		"into an earlier directory":          {dir("t/"), dir("t/a/"), regular("t/a/x", ""), dir("t/b/"), regular("t/a/y", "")},
-		"into an earlier implied directory":  {regular("t/a/x", ""), regular("t/b/y", ""), regular("t/a/y", "")},
-		"into an earlier held directory":     {dir("t/"), dir("t/a-/"), regular("t/b", ""), regular("t/a-/x", "")},
-		"the order of a NAR":                 {dir("t/"), dir("t/a/"), regular("t/a.nix", "")},
-		"no order":                           {dir("t/"), regular("t/b", ""), regular("t/a", "")},
-		"a hard link before its target":      {dir("t/"), hardlink("t/a", "t/b"), regular("t/b", "1")},
-		"such a link in a held directory":    {dir("t/"), dir("t/a-/"), hardlink("t/a-/x", "t/b"), regular("t/b", "1")},
-		"such a link in place of a file":     {dir("t/"), regular("t/a", "1"), hardlink("t/a", "t/b"), regular("t/b", "1")},
-		"another file in a held directory":   {dir("t/"), dir("t/a-/"), regular("t/a-/x", "1"), regular("t/a-/x", "2"), regular("t/b", "")},
-		"an earlier target of a link's name": {dir("t/"), regular("t/a", "1"), hardlink("t/b", "t/a"), regular("t/a", "2")},
+		"another file of the name":            {dir("t/"), regular("t/a", "1"), regular("t/b", ""), regular("t/a", "2")},
+		"the same file again":                 {dir("t/"), regular("t/a", "1"), regular("t/a", "1")},
+		"a link in place of a file":           {dir("t/"), regular("t/a", "1"), symlink("t/a", "b")},
+		"a directory in place of a file":      {dir("t/"), regular("t/a", "1"), dir("t/a/"), regular("t/a/x", "1")},
+		"a file in place of a directory":      {dir("t/"), dir("t/a/"), regular("t/a", "1")},
+		"in place of the top-level entry":     {regular("t", "1"), dir("t/"), regular("t/a", "1")},
+		"into an earlier directory":           {dir("t/"), dir("t/a/"), regular("t/a/x", ""), dir("t/b/"), regular("t/a/y", "")},
+		"into an earlier implied directory":   {regular("t/a/x", ""), regular("t/b/y", ""), regular("t/a/y", "")},
+		"deeper, at the same place in a walk": {dir("t/"), dir("t/a/"), regular("t/x0-", ""), dir("t/a/x0/")},
+		"into an earlier held directory":      {dir("t/"), dir("t/a-/"), regular("t/b", ""), regular("t/a-/x", "")},
+		"the order of a NAR":                  {dir("t/"), dir("t/a/"), regular("t/a.nix", "")},
+		"no order":                            {dir("t/"), regular("t/b", ""), regular("t/a", "")},
+		"a hard link before its target":       {dir("t/"), hardlink("t/a", "t/b"), regular("t/b", "1")},
+		"such a link in a held directory":     {dir("t/"), dir("t/a-/"), hardlink("t/a-/x", "t/b"), regular("t/b", "1")},
+		"such a link in place of a file":      {dir("t/"), regular("t/a", "1"), hardlink("t/a", "t/b"), regular("t/b", "1")},
+		"another file in a held directory":    {dir("t/"), dir("t/a-/"), regular("t/a-/x", "1"), regular("t/a-/x", "2"), regular("t/b", "")},
+		"an earlier target of a link's name":  {dir("t/"), regular("t/a", "1"), hardlink("t/b", "t/a"), regular("t/a", "2")},
 	} {
 		t.Run(name, func(t *testing.T) { expectAhead(t, tarOf(t, members...), false) })
 	}
@@ -126,11 +127,15 @@ func TestAheadNevertheless(t *testing.T) {
 func FuzzAhead(f *testing.F) {
 	f.Add([]byte{0, 3, 1, 12, 2, 20, 3, 28})
 	f.Add([]byte{8, 3, 13, 12, 3, 20, 4, 28, 0, 0, 9})
+	f.Add([]byte{0, 243, 247, 243})         // files replaced that are hashed
+	f.Add([]byte{0, 248, 97, 248})          // the same with a hard link to one
+	f.Add([]byte{0, 245, 1, 244, 247, 126}) // a file into a directory that is hashed
 	names := []string{"t", "t/a", "t/a-", "t/a.b", "t/a/x", "t/a-/x", "t/a-/x.", "t/b", "t/b/c/d", "t/b/c-/d", "t/b/c", "t/a/x-/y"}
 	tmp := f.TempDir()
 	f.Fuzz(func(t *testing.T, script []byte) {
 		var members []member
-		for _, c := range script[:min(len(script), 40)] {
+		for i, c := range script[:min(len(script), 40)] {
+			text := string(rune('a' + i%26))
 			name := names[int(c)%len(names)]
 			switch c := int(c) / len(names); {
 			case c < 6:
@@ -139,8 +144,10 @@ func FuzzAhead(f *testing.F) {
 				members = append(members, symlink(name, "x"))
 			case c < 10:
 				members = append(members, hardlink(name, names[(int(script[0])+c)%len(names)]))
-			default:
-				members = append(members, regular(name, strings.Repeat("x", c)))
+			case c < 20:
+				members = append(members, regular(name, strings.Repeat(text, c)))
+			default: // makes those before it known to be in the spool
+				members = append(members, program(name, strings.Repeat(text, blockSize+c)))
 			}
 		}
 		tree, err := readTar(t.Context(), bytes.NewReader(tarOf(t, members...)), Options{Dir: tmp, Limits: Limits{}.withDefaults()})
@@ -148,12 +155,12 @@ func FuzzAhead(f *testing.F) {
 			return
 		}
 		defer tree.Close()
-		h := sha256.New()
-		if err := tree.WriteNAR(h); err != nil {
+		var archive bytes.Buffer
+		if err := tree.WriteNAR(&archive); err != nil {
 			t.Fatal(err)
 		}
-		if got := nix.Hash(h.Sum(nil)); got != tree.NarHash {
-			t.Errorf("NAR hash is %v, want %v", tree.NarHash, got)
+		if want := nix.Hash(sha256.Sum256(archive.Bytes())); tree.NarHash != want || tree.NarSize != int64(archive.Len()) {
+			t.Errorf("NAR is %v (%d bytes), want %v (%d bytes)", tree.NarHash, tree.NarSize, want, archive.Len())
 		}
 	})
 }

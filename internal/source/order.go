@@ -52,13 +52,16 @@ func (o *order) add(dirs []*node, n *node) {
 	for len(o.open) > len(dirs) {
 		o.end()
 	}
-	depth := len(o.open) - 1
+	depth := len(dirs) - 1
+	if o.lost = len(o.open) < len(dirs) || o.open[depth].dir != dirs[depth]; o.lost { // into an earlier directory
+		return
+	}
 	l := &o.open[depth]
 	entry := git.Entry{Name: n.name, Mode: git.File}
 	if n.kind == nar.Directory {
 		entry.Mode = git.Folder
 	}
-	if o.lost = l.dir != dirs[depth] || git.CompareEntries(l.last, entry) >= 0 || n.kind == hardLink; o.lost {
+	if o.lost = git.CompareEntries(l.last, entry) >= 0 || n.kind == hardLink; o.lost {
 		return
 	}
 	l.last = entry
@@ -80,8 +83,8 @@ func (o *order) place(depth int, n *node, entry git.Entry) bool {
 			o.release(depth)
 		}
 	}
-	if earlier := earlier(entry.Name); earlier != "" && depth > 0 { // there is only one top-level entry
-		l.held, l.wait = append(l.held, n), git.Entry{Name: earlier, Mode: git.Folder}
+	if dir := earlier(entry.Name); dir != "" && depth > 0 { // there is only one top-level entry
+		l.held, l.wait = append(l.held, n), git.Entry{Name: dir, Mode: git.Folder}
 		return false
 	}
 	o.steps = append(o.steps, step{depth, n})

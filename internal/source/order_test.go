@@ -115,6 +115,8 @@ func TestOrderLost(t *testing.T) {
 		"of a NAR":                 {"t/", "t/a/", "t/a/x", "t/a-1"},
 		"of nothing":               {"t/", "t/b", "t/a"},
 		"into an earlier one":      {"t/", "t/a/", "t/b/", "t/a/x"},
+		"and no directory after":   {"t/", "t/a/", "t/b", "t/a/x"},
+		"beside its equal":         {"t/", "t/a/", "t/x0-", "t/a/x0/"},
 		"into an earlier held one": {"t/", "t/a-1/", "t/a/", "t/a-1/x"},
 	} {
 		t.Run(name, func(t *testing.T) {
