@@ -3,6 +3,7 @@ package source
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"hash"
@@ -24,8 +25,8 @@ type builder struct {
 	limits  Limits
 	early   Early
 	spool   *spool
-	ahead   *ahead
-	top     *node // the folder that the archive would be unpacked into
+	ahead   *ahead // hashes the tree as it grows
+	top     *node  // the folder that the archive would be unpacked into
 	links   []pendingLink
 	entries int   // members and implied directories
 	names   int64 // bytes of names and targets
@@ -36,8 +37,13 @@ type builder struct {
 	blob   hash.Hash // of the current file, as git has it
 }
 
-func newBuilder(s *spool, limits Limits, early Early) *builder {
-	return &builder{limits: limits, early: early, spool: s, top: &node{kind: nar.Directory}, blob: git.NewBlob(0)}
+// newBuilder begins with an empty tree. The builder's ahead must be stopped.
+func newBuilder(ctx context.Context, s *spool, limits Limits, early Early) *builder {
+	top := &node{kind: nar.Directory}
+	return &builder{
+		limits: limits, early: early, spool: s, top: top, blob: git.NewBlob(0),
+		ahead: newAhead(ctx, top, s, limits.Unpacked),
+	}
 }
 
 // readMembers reads all members, and the stream to its end.

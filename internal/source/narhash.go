@@ -13,7 +13,7 @@ import (
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
 )
 
-// hashNAR returns hash and size of the NAR of what a walk comes by. More than limit bytes are an error.
+// hashNAR returns hash and size of the NAR that has the steps of a walk. More than limit bytes are an error.
 func hashNAR(ctx context.Context, walk iter.Seq[step], w *window, limit int64) (nix.Hash, int64, error) {
 	sum := &narSum{ctx: ctx, hash: sha256.New(), limit: limit}
 	out := nar.NewWriter(sum)
@@ -89,7 +89,7 @@ func newAhead(ctx context.Context, top *node, s *spool, limit int64) *ahead {
 	return a
 }
 
-// walk comes by all steps of the batches.
+// walk has the steps of all batches, as they come.
 func (a *ahead) walk(w *window) iter.Seq[step] {
 	return func(yield func(step) bool) {
 		for b := range a.batches {
@@ -137,12 +137,13 @@ func (a *ahead) end(s *spool) {
 }
 
 // result returns hash and size of the NAR, after the end.
-// It is true only if the steps were those of the tree at root, which is complete.
+// It is true only if the steps were those of the tree at root, which is complete: the same nodes at the same depths.
+// They have not changed since they were hashed, for there is no hardLink among the steps of an order that is not lost.
 func (a *ahead) result(root *node) (hash nix.Hash, size int64, ok bool, err error) {
-	a.group.Wait()
 	if a.order.lost {
 		return hash, 0, false, nil
 	}
+	a.group.Wait()
 	rest := a.order.steps[:a.given]
 	for s := range root.steps {
 		if len(rest) == 0 || rest[0] != s {

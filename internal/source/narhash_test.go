@@ -19,8 +19,7 @@ func hashAhead(t *testing.T, stream []byte) (root *node, s *spool, a *ahead) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	b := newBuilder(s, Limits{}.withDefaults(), Early{})
-	b.ahead = newAhead(t.Context(), b.top, s, 1<<30)
+	b := newBuilder(t.Context(), s, Limits{}.withDefaults(), Early{})
 	t.Cleanup(b.ahead.stop)
 	if err := b.readMembers(&tarStream{r: bytes.NewReader(stream)}); err != nil {
 		t.Fatal(err)

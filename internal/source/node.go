@@ -21,6 +21,8 @@ const (
 const hardLink nar.Kind = -1
 
 // node is one entry of the tree. Its name is raw bytes.
+// Once it is in the tree, only its children change, and a hardLink, which becomes what its target is.
+// An entry that replaces it is another node.
 type node struct {
 	name     string
 	kind     nar.Kind

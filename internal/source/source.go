@@ -150,8 +150,7 @@ func readTar(ctx context.Context, r io.Reader, opts Options) (_ *Tree, err error
 		}
 	}()
 
-	b := newBuilder(s, opts.Limits, opts.Early)
-	b.ahead = newAhead(ctx, b.top, s, opts.Limits.Unpacked)
+	b := newBuilder(ctx, s, opts.Limits, opts.Early)
 	defer b.ahead.stop()
 	stream := &tarStream{r: &bounded{
 		r: r, left: opts.Limits.Unpacked, err: fmt.Errorf("unpacked archive is larger than %d bytes", opts.Limits.Unpacked),
