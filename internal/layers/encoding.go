@@ -94,8 +94,8 @@ func newGzipWriter(w io.Writer) (gzipWriter, error) {
 // Close ends the stream. A compressor that failed is not used again.
 func (z gzipWriter) Close() error {
 	err := z.Writer.Close()
+	z.Reset(io.Discard) // after an error, Close leaves a goroutine that waits for blocks
 	if err == nil {
-		z.Reset(io.Discard)
 		gzipWriters.Put(z.Writer)
 	}
 	return err

@@ -13,7 +13,9 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -266,6 +268,48 @@ func TestTheSameBytesWhateverTheMachine(t *testing.T) {
 			}
 		}
 	}
+}
+
+// narrow takes a number of bytes.
+type narrow struct{ room int }
+
+func (n *narrow) Write(p []byte) (int, error) {
+	if n.room -= len(p); n.room < 0 {
+		return 0, syscall.ENOSPC
+	}
+	return len(p), nil
+}
+
+// A disk that is full again and again must not fill the memory as well.
+func TestAFailedCompressorEnds(t *testing.T) {
+	noise := make([]byte, 3<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	running := func() int {
+		stacks := make([]byte, 4<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "klauspost")
+	}
+	before := running()
+	for _, encoding := range []Encoding{Gzip, Zstd} {
+		for _, room := range []int{0, 15, 1 << 20, 2 << 20, len(noise)} {
+			z, err := encoding.compress(&narrow{room})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.Copy(z, bytes.NewReader(noise))
+			if end := z.Close(); err == nil && end == nil {
+				t.Errorf("%s, %d bytes: no error", encoding, room)
+			}
+		}
+	}
+	after := running()
+	for range 500 { // one that is done may not be gone
+		if after <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+		after = running()
+	}
+	t.Errorf("%d lines of stacks in compressors, before %d", after, before)
 }
 
 // A change of these digests changes the digest of every image: then tarFormat
