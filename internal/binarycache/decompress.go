@@ -21,9 +21,10 @@ const maxWindow = 128 << 20
 // All but brotli go on with a further stream behind the first one.
 // Closing gives memory back, and closes nothing below.
 func decompress(r io.Reader, compression string, size int64) (io.ReadCloser, error) {
-	switch compression {
-	case "none", "", "identity":
+	if uncompressed(compression) {
 		return io.NopCloser(r), nil
+	}
+	switch compression {
 	case "xz":
 		return newXZReader(r, size), nil
 	case "zstd":
@@ -40,6 +41,10 @@ func decompress(r io.Reader, compression string, size int64) (io.ReadCloser, err
 		return io.NopCloser(brotli.NewReader(r)), nil
 	}
 	return nil, fmt.Errorf("unknown compression %q (want xz, zstd, bzip2, gzip, br or none)", compression)
+}
+
+func uncompressed(compression string) bool {
+	return compression == "none" || compression == "" || compression == "identity"
 }
 
 // zstdDecoders are decoders at rest: each has a window of some megabytes, and a

@@ -44,6 +44,9 @@ func (c *cache) nar(ctx context.Context, info nix.NARInfo) (io.ReadCloser, error
 func (r *narReader) decode(compressions ...string) error {
 	r.plain = bufio.NewReaderSize(r.file, int(min(bufferSize, maxCompressed(r.info))))
 	for _, compression := range compressions {
+		if uncompressed(compression) {
+			continue // decoders of what has no buffer make one of their own
+		}
 		decoder, err := decompress(r.plain, compression, r.info.NarSize)
 		if err != nil {
 			return err
@@ -103,7 +106,7 @@ type narReader struct {
 	left    int64 // bytes to come
 	err     error
 
-	decoders []io.Closer // plain is the last one
+	decoders []io.Closer // plain is the last one, if there is one
 }
 
 func (r *narReader) Close() error {

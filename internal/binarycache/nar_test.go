@@ -471,9 +471,35 @@ func TestNARCancelled(t *testing.T) {
 	}
 }
 
-// No decoder may panic or deliver without end, whatever it is fed.
+// There is one buffer between network and decoder.
+func TestNARHasOneBuffer(t *testing.T) {
+	r := &narReader{info: nix.NARInfo{PathInfo: nix.PathInfo{NarSize: 1 << 20}}, file: &compressed{}}
+	if err := r.decode("", "xz"); err != nil {
+		t.Fatal(err)
+	}
+	if size := r.plain.(*xzReader).in.r.Size(); size != bufferSize {
+		t.Errorf("the decoder's buffer has %d bytes, want %d", size, bufferSize)
+	}
+}
+
+// No decoder may panic or deliver without end, whatever it is fed, nor give the next
+// one anything else than it would have had.
 func FuzzDecompress(f *testing.F) {
 	text := readTestdata(f, "xz/text")[:500]
+	whole := map[string][]byte{"bzip2": readTestdata(f, "text.bz2")}
+	want := map[string][]byte{}
+	for _, compression := range compressions {
+		if compression != "bzip2" {
+			whole[compression] = pack(f, compression, text)
+		}
+		r, err := decompress(bytes.NewReader(whole[compression]), compression, 1<<16)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if want[compression], err = io.ReadAll(r); err != nil {
+			f.Fatal(err)
+		}
+	}
 	for i, compression := range compressions {
 		if compression != "bzip2" {
 			f.Add(byte(i), pack(f, compression, text))
@@ -481,13 +507,23 @@ func FuzzDecompress(f *testing.F) {
 	}
 	f.Add(byte(3), readTestdata(f, "text.bz2"))
 	f.Fuzz(func(t *testing.T, which byte, file []byte) {
-		r, err := decompress(bytes.NewReader(file), compressions[int(which)%len(compressions)], 1<<16)
+		compression := compressions[int(which)%len(compressions)]
+		r, err := decompress(bytes.NewReader(file), compression, 1<<16)
 		if err != nil {
 			return
 		}
 		n, err := io.Copy(io.Discard, io.LimitReader(r, 1<<16))
 		if n > 1<<16 {
 			t.Errorf("%d bytes, %v", n, err)
+		}
+		r.Close()
+		next, err := decompress(bytes.NewReader(whole[compression]), compression, 1<<16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer next.Close()
+		if got, err := io.ReadAll(next); !bytes.Equal(got, want[compression]) || err != nil {
+			t.Errorf("%s afterwards: %d bytes, %v", compression, len(got), err)
 		}
 	})
 }
