@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -20,6 +21,7 @@ type host struct {
 	registry name.Registry
 	o        Options
 	blobs    places
+	refuses  [2]atomic.Bool // by way: whether the registry does not know it
 
 	beginning sync.Mutex // held while the registry is asked how to speak to it
 

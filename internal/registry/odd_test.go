@@ -145,6 +145,15 @@ func oddities() map[string]*registrytest.Odd {
 		"no blob by one request": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
 			return r.Method == "PUT" && sendsBlob(r) && r.ContentLength != 0 && answer(w, 405)
 		}},
+		"no blob by one request, which ends the upload":            {Before: endsUpload("PUT", 405, "UNSUPPORTED")},
+		"a blob by one request is empty, which ends the upload":    {Before: endsUpload("PUT", 400, "DIGEST_INVALID")},
+		"a blob by two requests is refused, which ends the upload": {Before: endsUpload("PATCH", 405, "UNSUPPORTED")},
+		"the Location of a blob is no URL": {After: func(r *http.Request, h http.Header, status int) int {
+			if r.Method == "PUT" && sendsBlob(r) {
+				h.Set("Location", "http://[::1")
+			}
+			return status
+		}},
 		"no length, no upload": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
 			return r.Method == "PATCH" && r.ContentLength < 0 && answer(w, 411)
 		}},
@@ -163,6 +172,23 @@ func oddities() map[string]*registrytest.Odd {
 		"no mounts": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
 			return r.URL.Query().Has("mount") && registrytest.Refuse(w, 400, "UNSUPPORTED", "mount")
 		}},
+	}
+}
+
+// endsUpload refuses blobs that a method brings, and does not know their uploads afterwards.
+func endsUpload(method string, status int, code string) func(http.ResponseWriter, *http.Request, int) bool {
+	ended := map[string]bool{}
+	return func(w http.ResponseWriter, r *http.Request, _ int) bool {
+		switch {
+		case !sendsBlob(r):
+			return false
+		case ended[r.URL.Path]:
+			return registrytest.Refuse(w, 404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+		case r.Method == method && r.ContentLength != 0:
+			ended[r.URL.Path] = true
+			return registrytest.Refuse(w, status, code, "not so")
+		}
+		return false
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -115,31 +114,77 @@ func (r *remoteRepository) upload(ctx context.Context, b blob) (mounted bool, er
 	return false, r.sendTo(ctx, at, b)
 }
 
-// sendTo sends a blob to where an upload has begun: by one of the two ways that the
-// specification has or, where a registry does not know that, by the other one.
+// way is how a blob is sent to where an upload has begun. The specification has two.
+type way int
+
+const (
+	whole   way = iota // by one request
+	inParts            // by one that brings all of it, and one that ends the upload
+)
+
+// sendTo sends a blob to where an upload has begun, by the way that suits its size or,
+// where a registry does not know that, by the other one.
 func (r *remoteRepository) sendTo(ctx context.Context, at string, b blob) error {
-	ways := []func(context.Context, string, blob) error{r.sendWhole, r.sendThenEnd}
+	first, second := whole, inParts
 	if b.size > r.host.o.Whole {
-		slices.Reverse(ways)
+		first, second = second, first
 	}
-	err := ways[0](ctx, at, b)
-	var answer *AnswerError
-	if errors.As(err, &answer) && otherWay[answer.Status] {
-		return ways[1](ctx, at, b)
+	if r.host.refuses[first].Load() {
+		first, second = second, first
+	}
+	err := r.sendBy(ctx, first, at, b)
+	if !refuses(first, err) {
+		return err
+	}
+	// The upload may be over by that: then the next one begins by the other way.
+	r.host.refuses[first].Store(true)
+	err = r.sendBy(ctx, second, at, b)
+	if refuses(second, err) {
+		r.host.refuses[first].Store(false)
 	}
 	return err
 }
 
-// otherWay are the answers to a way of sending that a registry does not know.
-var otherWay = map[int]bool{http.StatusMethodNotAllowed: true, http.StatusNotImplemented: true, http.StatusLengthRequired: true, http.StatusUnsupportedMediaType: true}
+func (r *remoteRepository) sendBy(ctx context.Context, w way, at string, b blob) error {
+	if w == whole {
+		return r.sendWhole(ctx, at, b)
+	}
+	return r.sendInParts(ctx, at, b)
+}
+
+// refuses tells whether an error is the answer to a way that a registry does not know.
+// One that takes the body of PATCH only finds that a blob sent by one request has
+// another digest.
+func refuses(w way, err error) bool {
+	var answer *AnswerError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.Status {
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusLengthRequired, http.StatusUnsupportedMediaType:
+		return true
+	case http.StatusBadRequest:
+		return w == whole
+	}
+	return false
+}
 
 func (r *remoteRepository) sendWhole(ctx context.Context, at string, b blob) error {
-	_, err := r.send(ctx, http.MethodPut, withDigest(at, b.digest), b, http.StatusCreated, http.StatusOK, http.StatusNoContent)
-	return err
+	resp, err := r.send(ctx, http.MethodPut, withDigest(at, b.digest), b, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	if err != nil {
+		return err
+	}
+	drain(resp) // its Location is that of the blob, where nobody goes
+	return nil
 }
 
-func (r *remoteRepository) sendThenEnd(ctx context.Context, at string, b blob) error {
-	next, err := r.send(ctx, http.MethodPatch, at, b, http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK)
+func (r *remoteRepository) sendInParts(ctx context.Context, at string, b blob) error {
+	resp, err := r.send(ctx, http.MethodPatch, at, b, http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK)
+	if err != nil {
+		return err
+	}
+	next, err := r.host.location(resp, at)
+	drain(resp)
 	if err != nil {
 		return err
 	}
@@ -208,11 +253,11 @@ func (r *remoteRepository) beginUpload(ctx context.Context, query string) (strin
 	return r.host.location(resp, "")
 }
 
-// send sends a blob and returns where the upload goes on.
-func (r *remoteRepository) send(ctx context.Context, method, at string, b blob, ok ...int) (string, error) {
+// send sends a request with a blob.
+func (r *remoteRepository) send(ctx context.Context, method, at string, b blob, ok ...int) (*http.Response, error) {
 	req, err := r.request(ctx, method, at)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/octet-stream")
 	req.ContentLength = b.size
@@ -220,12 +265,7 @@ func (r *remoteRepository) send(ctx context.Context, method, at string, b blob, 
 		req.GetBody = b.open
 		req.Body = io.NopCloser(http.NoBody) // the wire opens the blob for every try
 	}
-	resp, err := r.do(req, b.String(), ok...)
-	if err != nil {
-		return "", err
-	}
-	defer drain(resp)
-	return r.host.location(resp, at)
+	return r.do(req, b.String(), ok...)
 }
 
 // location is where an answer says that an upload goes on; otherwise where it
