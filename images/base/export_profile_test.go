@@ -165,7 +165,7 @@ func TestExportCopiesFromEarlierLayers(t *testing.T) {
 	s.write("nix/profile/bin/stat", `#!/bin/sh
 case "$*" in
 "-f -c %T"*) echo overlayfs ;;
-"-c %Z %d %n"*) /usr/bin/stat "$@" | sed 's|^[0-9]* \([0-9]* `+greeting+`\)$|1 \1|' ;;
+"--printf %Z %d %n"*) /usr/bin/stat "$@" | sed -z 's|^[0-9]* \([0-9]* `+greeting+`\)$|1 \1|' ;;
 *) exec /usr/bin/stat "$@" ;;
 esac
 `)
@@ -187,6 +187,28 @@ func TestExportCopiesBetweenFileSystems(t *testing.T) {
 	s.checkStore("/dist")
 	if got := s.must(`cat others`); got != "dist" {
 		t.Errorf("beside ROOT there is %q", got)
+	}
+}
+
+func TestExportWithOddNames(t *testing.T) {
+	s := newSandbox(t)
+	s.must(`mkdir '/R&D'; ln -s //proj/hello result; nix-env -i ./hello
+		export-profile '/R&D/a b [*]' hello
+		export-profile '/R&D/new
+line' //proj/hello
+		export-profile --profile result /R\&D/linked
+		export-profile --profile "/$(readlink hello)" //R\&D/stored
+		HOME=/ export-profile '/R&D/-' ./hello`)
+	for _, dir := range []string{"a b [*]", "new\nline", "linked", "stored", "-"} {
+		if _, err := os.Lstat(filepath.Join(s.root, "R&D", dir, s.storePath("hello"))); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Readlink(filepath.Join(s.root, "R&D", dir, "nix/profile/bin/hello")); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := s.must(`ls /`); strings.Contains(got, "RD") {
+		t.Errorf("beside ROOT: %s", got)
 	}
 }
 
