@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
+	"github.com/nixpkgs-factory/factory/internal/nix/nar"
 	"github.com/nixpkgs-factory/factory/internal/source/sourcetest"
 )
 
@@ -104,6 +105,28 @@ func TestAheadIsDropped(t *testing.T) {
 		"an earlier target of a link's name":  {dir("t/"), regular("t/a", "1"), hardlink("t/b", "t/a"), regular("t/a", "2")},
 	} {
 		t.Run(name, func(t *testing.T) { expectAhead(t, tarOf(t, members...), false) })
+	}
+}
+
+// Whatever the order made of an archive, what was hashed counts only for the very nodes, each at its depth.
+func TestAheadOfAnotherTree(t *testing.T) {
+	stream := tarOf(t, dir("t/"), dir("t/a/"), regular("t/b", "1"))
+	for name, change := range map[string]func(root *node){
+		"an equal node":    func(root *node) { n := *root.children[1]; root.children[1] = &n },
+		"a node is deeper": func(root *node) { root.children[0].children, root.children = root.children[1:], root.children[:1] },
+		"a node less":      func(root *node) { root.children = root.children[:1] },
+		"a node more":      func(root *node) { root.children = append(root.children, &node{name: "c", kind: nar.Directory}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, _, a := hashAhead(t, stream)
+			if _, _, ok, err := a.result(root); !ok || err != nil {
+				t.Fatalf("known ahead: %v, %v, want true", ok, err)
+			}
+			change(root)
+			if _, _, ok, err := a.result(root); ok || err != nil {
+				t.Errorf("known ahead of another tree: %v, %v, want false", ok, err)
+			}
+		})
 	}
 }
 
