@@ -91,6 +91,9 @@ func (s *spool) window() *window {
 
 // at returns a part of the spool from offset on, at least one byte and at most size bytes.
 func (w *window) at(offset, size int64) ([]byte, error) {
+	if offset >= w.size {
+		return nil, errors.New("temporary file: read before it is written")
+	}
 	if offset < w.start || offset >= w.end {
 		n, err := w.f.ReadAt(w.buf[:min(int64(len(w.buf)), w.size-offset)], offset)
 		if err != nil {
