@@ -363,7 +363,7 @@ func TestNoTagAfterAFailure(t *testing.T) {
 	}{
 		"truncated":                   {good[:len(good)-3000], nil, "unexpected EOF"},
 		"a layer that is not its own": {lying, nil, "its diffID is " + sum(two).String()},
-		"a registry without room":     {good, refuse(http.MethodPatch, "/blobs/"), "no room left"},
+		"a registry without room":     {good, refuse(http.MethodPut, "/blobs/"), "no room left"},
 		"a registry that loses layers": {good, func(w http.ResponseWriter, r *http.Request, _ int) bool {
 			return r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/blobs/") && registrytest.Refuse(w, http.StatusNotFound, "BLOB_UNKNOWN", "")
 		}, "pushed, but the registry does not have sha256:"},
@@ -590,7 +590,7 @@ func TestDiskIsBounded(t *testing.T) {
 	p := pusher(t, nil, "main")
 	most := 0
 	odd := &registrytest.Odd{Before: func(_ http.ResponseWriter, r *http.Request, _ int) bool {
-		if left, err := os.ReadDir(p.Dir); r.Method == http.MethodPatch && err == nil {
+		if left, err := os.ReadDir(p.Dir); r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/blobs/") && err == nil {
 			most = max(most, len(left))
 		}
 		return false
