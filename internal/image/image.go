@@ -209,32 +209,22 @@ func Assemble(facts Facts, settings Settings, stack []*layers.Layer) (v1.Image, 
 		return nil, err
 	}
 	created := v1.Time{Time: facts.created()}
-	base, err := mutate.ConfigFile(
-		mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON),
-		&v1.ConfigFile{
-			Created:      created,
-			OS:           settings.System.OS,
-			Architecture: settings.System.Arch,
-			Variant:      settings.System.Variant,
-			RootFS:       v1.RootFS{Type: "layers"},
-			Config:       settings.config(labels),
-		})
-	if err != nil {
-		return nil, err
-	}
-	adds := make([]mutate.Addendum, len(stack))
+	stacked := make([]mutate.Addendum, len(stack))
 	for i, l := range stack {
-		adds[i] = mutate.Addendum{
+		stacked[i] = mutate.Addendum{
 			Layer:       l.Blob(),
 			Annotations: l.Annotations(),
 			History:     v1.History{Created: created, CreatedBy: l.CreatedBy},
 		}
 	}
-	img, err := mutate.Append(base, adds...)
-	if err != nil {
-		return nil, err
-	}
-	return mutate.Annotations(img, annotations).(v1.Image), nil
+	return Compose(&v1.ConfigFile{
+		Created:      created,
+		OS:           settings.System.OS,
+		Architecture: settings.System.Arch,
+		Variant:      settings.System.Variant,
+		RootFS:       v1.RootFS{Type: "layers"},
+		Config:       settings.config(labels),
+	}, stacked, annotations)
 }
 
 func environment(env map[string]string) []string {

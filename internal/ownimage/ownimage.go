@@ -162,18 +162,10 @@ func assemble(base v1.Image, system config.System, content Content, labels map[s
 		// So that it makes the same images as the workflow that has made it.
 		conf.Config.Env = withEnv(conf.Config.Env, "FACTORY_IMAGE_SOURCE="+source)
 	}
-	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	if img, err = mutate.ConfigFile(img, conf); err != nil {
-		return nil, err
-	}
-	adds = append(adds, mutate.Addendum{
+	return image.Compose(conf, append(adds, mutate.Addendum{
 		Layer:   top,
 		History: v1.History{Created: conf.Created, CreatedBy: top.CreatedBy},
-	})
-	if img, err = mutate.Append(img, adds...); err != nil {
-		return nil, err
-	}
-	return mutate.Annotations(img, labels).(v1.Image), nil
+	}), labels)
 }
 
 // addenda are the base's layers with what its manifest and history say of each.
