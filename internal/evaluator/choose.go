@@ -57,29 +57,19 @@ func unfit(format string, args ...any) error { return &UnfitError{fmt.Errorf(for
 // the folder scratch. The Nix is there until release is called.
 func (c *Chooser) For(ctx context.Context, file File, scratch, label string) (n Nix, release func(), err error) {
 	if c.Choice == Path {
-		n, err = c.onPath(ctx, scratch)
+		n, err = c.Installed(ctx)
 		return n, func() {}, err
 	}
 	n, release, err = c.ofTree(ctx, file, scratch, label)
 	if err == nil || c.Choice == Tree || !errors.As(err, new(*UnfitError)) {
 		return n, release, err
 	}
-	n, missing := c.onPath(ctx, scratch)
+	n, missing := c.Installed(ctx)
 	if missing != nil {
 		return n, nil, fmt.Errorf("%w; %w", err, missing)
 	}
 	c.tell(n, err)
 	return n, func() {}, nil
-}
-
-// onPath is the Nix on PATH. It is tried now, while what it is to evaluate may still
-// be on its way; if that fails, who has it evaluate is told, or knows better why.
-func (c *Chooser) onPath(ctx context.Context, scratch string) (Nix, error) {
-	n, err := c.Installed(ctx)
-	if err == nil {
-		n.Mode(ctx, scratch)
-	}
-	return n, err
 }
 
 // tell says why it is not the tree's Nix, unless it has just been said.

@@ -66,30 +66,6 @@ func TestChoose(t *testing.T) {
 // tried is a Nix of which it is known how it evaluates.
 func tried(version string) Nix { return Nix{Version: version, trial: &trial{mode: new(Mode)}} }
 
-// The one on PATH is tried when it is chosen. If it cannot evaluate, its evaluation
-// says so.
-func TestChooseTriesTheOneOnPath(t *testing.T) {
-	absent := File(func() ([]byte, bool, error) { return nil, false, nil })
-	for _, choice := range []Choice{Auto, Path} {
-		good, err := Find(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		bad := Nix{Version: "2.28.3", bin: t.TempDir(), trial: new(trial)}
-		for installed, can := range map[*Nix]bool{&good: true, &bad: false} {
-			c := chooser(t, choice)
-			c.Installed = func(context.Context) (Nix, error) { return *installed, nil }
-			n, _, err := c.For(t.Context(), absent, t.TempDir(), "test")
-			if err != nil || (n.trial.mode != nil) != can {
-				t.Errorf("%s: %v; it is known how Nix %s is run: %t", choice, err, n.Version, !can)
-			}
-		}
-		if _, err := bad.Eval(t.Context(), t.TempDir(), Expression{}); err == nil || !strings.Contains(err.Error(), "it cannot evaluate") {
-			t.Errorf("%s: %v", choice, err)
-		}
-	}
-}
-
 func hostSystem(t *testing.T) string {
 	t.Helper()
 	s, err := system()

@@ -71,9 +71,22 @@ const evalGrace = 300 * time.Millisecond
 //
 // The store is the dummy store, to which nothing can be written; for a Nix that
 // cannot evaluate with it, one below scratch that is thrown away with it. Which
-// one, and whether there are namespaces, Nix decides by a trial of ours before
-// it sees the expression.
+// one, and whether there are namespaces, is decided by a trial of ours, and never
+// by what an expression does: one that fails as the strictest mode has it is only
+// evaluated in another one if the trial fails in that mode, too.
 func (n Nix) Eval(ctx context.Context, scratch string, e Expression) ([]byte, error) {
+	if !n.trial.done() {
+		out, err := n.eval(ctx, strictest, scratch, e)
+		if err == nil {
+			n.trial.settle(strictest)
+			return out, nil
+		}
+		if mode, no := n.Mode(ctx, scratch); no != nil {
+			return nil, no
+		} else if mode == strictest {
+			return nil, err
+		}
+	}
 	mode, err := n.Mode(ctx, scratch)
 	if err != nil {
 		return nil, err

@@ -80,6 +80,31 @@ func TestStoreIsDecidedByTrial(t *testing.T) {
 	}
 }
 
+// What is evaluated as the strictest mode has it needs no trial. What is not has no
+// say in how it is evaluated.
+func TestEvalBeforeTrial(t *testing.T) {
+	for text, fails := range map[string]bool{"1": false, `throw "no"`: true} {
+		n, err := Find(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, scratch := empty(t), t.TempDir()
+		if err := os.WriteFile(e.File, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := n.Eval(t.Context(), scratch, e)
+		if (err != nil) != fails || fails && !errors.As(err, new(*EvalError)) {
+			t.Errorf("%s: Eval() = %q, %v", text, out, err)
+		}
+		if _, err := os.Stat(filepath.Join(scratch, "trial")); (err == nil) != fails {
+			t.Errorf("%s: there was a trial: %t", text, !fails)
+		}
+		if n.trial.mode == nil || *n.trial.mode != strictest {
+			t.Errorf("%s: the next one is evaluated by %v", text, n.trial.mode)
+		}
+	}
+}
+
 // Where namespaces cannot be had, evaluation is restricted only, and it is said why.
 func TestWithoutNamespaces(t *testing.T) {
 	n := fakeNix(t, `if [ ! -e "`+os.Args[0]+`" ]; then echo "error: no namespaces for you" >&2; exit 1; fi`, "echo 1\n")

@@ -44,10 +44,25 @@ func (m Mode) option() string {
 	return "--readonly-mode"
 }
 
+// strictest is the mode that others are a substitute for.
+var strictest = Mode{Namespaces: true}
+
 // trial remembers the mode of a Nix.
 type trial struct {
 	mu   sync.Mutex
 	mode *Mode
+}
+
+func (t *trial) done() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mode != nil
+}
+
+func (t *trial) settle(mode Mode) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mode = &mode
 }
 
 // What a trial evaluates: a derivation, a source file of it and a text, as in
@@ -73,7 +88,7 @@ func (n Nix) Mode(ctx context.Context, scratch string) (Mode, error) {
 	n.Limits.Timeout = time.Minute
 	var last error
 	why := ""
-	for _, mode := range []Mode{{Namespaces: true}, {}, {Namespaces: true, Writable: true}, {Writable: true}} {
+	for _, mode := range []Mode{strictest, {}, {Namespaces: true, Writable: true}, {Writable: true}} {
 		err := n.try(ctx, mode, dir)
 		if ctx.Err() != nil {
 			return Mode{}, ctx.Err()
