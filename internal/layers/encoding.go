@@ -27,8 +27,12 @@ const (
 	// tarFormat changes when the same objects are to give other tar bytes.
 	tarFormat = 1
 
-	gzipLevel = 6
-	gzipBlock = 1 << 20
+	// What gzip is for: store paths of tools stay the same from commit to commit, so
+	// their layers are made and moved seldom, but then all at once, and somebody waits.
+	// All else moves with each commit, or belongs to others.
+	gzipTools effort = 3
+	gzipOther effort = 6
+	gzipBlock        = 1 << 20
 
 	// At once; of no effect on the bytes, but on memory and time.
 	gzipBlocks = 16
@@ -40,6 +44,9 @@ const (
 	compressVersion = "v1.20.3"
 )
 
+// effort is a level of gzip. zstd has one only.
+type effort int
+
 // Identity names everything that decides how a tar archive's content becomes a
 // layer's bytes. It is part of every layer's key and of the recipe.
 func (e Encoding) Identity() string {
@@ -47,8 +54,8 @@ func (e Encoding) Identity() string {
 	case Zstd:
 		return fmt.Sprintf("tar=%d zstd=klauspost/compress@%s level=default", tarFormat, compressVersion)
 	default:
-		return fmt.Sprintf("tar=%d gzip=klauspost/pgzip@%s+compress@%s level=%d block=%d",
-			tarFormat, pgzipVersion, compressVersion, gzipLevel, gzipBlock)
+		return fmt.Sprintf("tar=%d gzip=klauspost/pgzip@%s+compress@%s level=%d,%d block=%d",
+			tarFormat, pgzipVersion, compressVersion, gzipTools, gzipOther, gzipBlock)
 	}
 }
 
@@ -63,32 +70,38 @@ func (e Encoding) MediaType() types.MediaType {
 // compress returns a writer that compresses into w. Its output depends on what
 // is written, not on how it is cut into writes nor on the number of processors.
 // It has to be closed, whatever happens.
-func (e Encoding) compress(w io.Writer) (io.WriteCloser, error) {
+func (e Encoding) compress(w io.Writer, level effort) (io.WriteCloser, error) {
 	if e == Zstd {
 		return newZstdWriter(w)
 	}
-	return newGzipWriter(w)
+	return newGzipWriter(w, level)
 }
 
 // Compressors at rest. Each has some megabytes, however small the layer that it
 // makes, and to get these anew for each of an image's layers costs a tenth of the
 // time that the image takes.
-var gzipWriters, zstdWriters sync.Pool
+var (
+	gzipWriters [pgzip.BestCompression + 1]sync.Pool // by level
+	zstdWriters sync.Pool
+)
 
-type gzipWriter struct{ *pgzip.Writer }
+type gzipWriter struct {
+	*pgzip.Writer
+	level effort
+}
 
-func newGzipWriter(w io.Writer) (gzipWriter, error) {
-	z, ok := gzipWriters.Get().(*pgzip.Writer)
+func newGzipWriter(w io.Writer, level effort) (gzipWriter, error) {
+	z, ok := gzipWriters[level].Get().(*pgzip.Writer)
 	if ok {
 		z.Reset(w)
 	} else {
 		var err error
-		if z, err = pgzip.NewWriterLevel(w, gzipLevel); err != nil {
+		if z, err = pgzip.NewWriterLevel(w, int(level)); err != nil {
 			return gzipWriter{}, err
 		}
 	}
 	// One more is compressed: the one that is waited for.
-	return gzipWriter{z}, z.SetConcurrency(gzipBlock, min(max(1, runtime.GOMAXPROCS(0)-1), gzipBlocks))
+	return gzipWriter{z, level}, z.SetConcurrency(gzipBlock, min(max(1, runtime.GOMAXPROCS(0)-1), gzipBlocks))
 }
 
 // Close ends the stream. A compressor that failed is not used again.
@@ -96,7 +109,7 @@ func (z gzipWriter) Close() error {
 	err := z.Writer.Close()
 	z.Reset(io.Discard) // after an error, Close leaves a goroutine that waits for blocks
 	if err == nil {
-		gzipWriters.Put(z.Writer)
+		gzipWriters[z.level].Put(z.Writer)
 	}
 	return err
 }

@@ -41,7 +41,7 @@ func (p Packer) Files(files []File, createdBy string) (*Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	layer, err := p.write(func(a *archive) error {
+	layer, err := p.write(gzipOther, func(a *archive) error {
 		for _, f := range all {
 			if err := a.add(f); err != nil {
 				return err

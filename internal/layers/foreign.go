@@ -28,7 +28,7 @@ func (p Packer) Foreign(r io.Reader) (*Layer, error) {
 		return nil, err
 	}
 	if media == types.OCIUncompressedLayer {
-		return p.compress(func(w io.Writer) error {
+		return p.compress(gzipOther, func(w io.Writer) error {
 			_, err := io.Copy(w, from)
 			return err
 		})

@@ -16,7 +16,7 @@ import (
 func encoded(t *testing.T, e Encoding, data []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w, err := e.compress(&b)
+	w, err := e.compress(&b, gzipOther)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (p Packer) Objects(ctx context.Context, nars NARs, objects []nix.PathInfo, 
 
 func (p Packer) objects(ctx context.Context, nars NARs, objects []nix.PathInfo, list map[nix.StorePath]bool) (*Layer, error) {
 	listings := make(map[nix.StorePath][]string)
-	layer, err := p.write(func(a *archive) error {
+	layer, err := p.write(gzipTools, func(a *archive) error {
 		if err := a.storeFolders(); err != nil {
 			return err
 		}
@@ -143,7 +143,7 @@ type Tree interface {
 // Linked packs store objects that all have the tree as their content: the
 // first as files, the others as hard links to these.
 func (p Packer) Linked(ctx context.Context, tree Tree, objects []nix.PathInfo) (*Layer, error) {
-	layer, err := p.write(func(a *archive) error {
+	layer, err := p.write(gzipOther, func(a *archive) error {
 		if err := a.storeFolders(); err != nil {
 			return err
 		}
@@ -177,8 +177,8 @@ func (p Packer) Linked(ctx context.Context, tree Tree, objects []nix.PathInfo) (
 }
 
 // write makes a layer out of the archive that fill writes.
-func (p Packer) write(fill func(*archive) error) (*Layer, error) {
-	return p.compress(func(w io.Writer) error {
+func (p Packer) write(level effort, fill func(*archive) error) (*Layer, error) {
+	return p.compress(level, func(w io.Writer) error {
 		a := newArchive(w)
 		if err := fill(a); err != nil {
 			return err
@@ -188,10 +188,10 @@ func (p Packer) write(fill func(*archive) error) (*Layer, error) {
 }
 
 // compress makes a blob out of what fill writes.
-func (p Packer) compress(fill func(io.Writer) error) (*Layer, error) {
+func (p Packer) compress(level effort, fill func(io.Writer) error) (*Layer, error) {
 	diffID := sha256.New()
 	return p.spool(func(w io.Writer) (*Layer, error) {
-		z, err := p.Encoding.compress(w)
+		z, err := p.Encoding.compress(w, level)
 		if err != nil {
 			return nil, err
 		}
