@@ -99,6 +99,51 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
+// A proxy that leads from plain HTTP to the same host with encryption says so of every
+// request, so http:// has no place before its name.
+func TestPlainHTTPLedToTLS(t *testing.T) {
+	for _, status := range []int{301, 302, 307, 308} {
+		var requests atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			http.Redirect(w, r, "https://"+r.Host+r.URL.Path, status)
+		}))
+		defer server.Close()
+		transport := reaches(server.Listener.Addr().String())
+		defer transport.CloseIdleConnections()
+		r := openNamed(t, "registry.example.org/org/a", Options{Transport: transport, Keychain: ann, Push: true}, name.Insecure)
+		want := fmt.Sprintf("GET http://registry.example.org/v2/: %d %s: the registry speaks TLS only: leave out http://", status, http.StatusText(status))
+		if err := r.CanPush(t.Context()); err == nil || !strings.Contains(err.Error(), want) || requests.Load() != 1 {
+			t.Errorf("CanPush() = %v after %d requests, want %q after one", err, requests.Load(), want)
+		}
+	}
+}
+
+// A token service that makes a question of a refresh token gives a token to nobody.
+func TestRefreshTokenRedirected(t *testing.T) {
+	for status, want := range map[int]string{
+		301: "301 Moved Permanently: redirected to ", 302: "302 Found: redirected to ", 303: "303 See Other: redirected to ",
+		307: "", 308: "",
+	} {
+		tokens := &registrytest.Tokens{}
+		service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/token" {
+				http.Redirect(w, r, "/token/?scope=repository:org/a:pull", status)
+				return
+			}
+			tokens.ServeHTTP(w, r)
+		}))
+		defer service.Close()
+		tokens.Realm = service.URL + "/token"
+		odd := &registrytest.Odd{Tokens: tokens}
+		refresh := keychain{authn.FromConfig(authn.AuthConfig{IdentityToken: "ann's"})}
+		err := openNamed(t, odd.Serve(t)+"/org/a", Options{Keychain: refresh, Push: true}).CanPush(t.Context())
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d: CanPush() = %v, want %q", status, err, want)
+		}
+	}
+}
+
 // Rights are asked for as they are needed: a reader asks for those of reading,
 // and a login that gets no token for pushing can still read.
 func TestScopes(t *testing.T) {

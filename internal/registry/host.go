@@ -80,6 +80,9 @@ func (h *host) ping(ctx context.Context, scheme string) error {
 		return requestError(req, err)
 	}
 	defer drain(resp)
+	if leadsToTLS(resp) {
+		return fmt.Errorf("%s: %d %s: the registry speaks TLS only: leave out http:// before %s", place(req), resp.StatusCode, http.StatusText(resp.StatusCode), h.registry)
+	}
 	if resp.StatusCode == http.StatusBadRequest && scheme == "http" || resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
 		return answerOf(resp, "")
 	}
@@ -90,6 +93,14 @@ func (h *host) ping(ctx context.Context, scheme string) error {
 		h.challenge = challengeOf(resp)
 	}
 	return nil
+}
+
+// leadsToTLS tells whether plain HTTP is answered by the way to the same host with
+// encryption, as many proxies do. Every request would be led there.
+func leadsToTLS(resp *http.Response) bool {
+	to, err := resp.Location()
+	asked := resp.Request.URL
+	return err == nil && resp.StatusCode/100 == 3 && asked.Scheme == "http" && to.Scheme == "https" && to.Host == asked.Host
 }
 
 // spoken returns what begin found out.

@@ -3,15 +3,18 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/nixpkgs-factory/factory/internal/registry/registrytest"
 )
@@ -157,21 +160,30 @@ func oddities() map[string]*registrytest.Odd {
 		"no length, no upload": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
 			return r.Method == "PATCH" && r.ContentLength < 0 && answer(w, 411)
 		}},
-		"a POST is redirected": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
-			if r.Method != "POST" || r.URL.Query().Has("again") {
-				return false
-			}
-			w.Header().Set("Location", "http://"+r.Host+r.URL.Path+"?again=1")
-			w.WriteHeader(307)
-			return true
-		}},
-		"Location is a path": {After: location(func(u *url.URL) { u.Scheme, u.Host = "", "" })},
+		"all that is sent is redirected":             {Before: redirected(307, "POST", "PATCH", "PUT")},
+		"all that is sent is redirected permanently": {Before: redirected(308, "POST", "PATCH", "PUT")},
+		"all questions are redirected":               {Before: redirected(302, "GET", "HEAD")},
+		"Location is a path":                         {After: location(func(u *url.URL) { u.Scheme, u.Host = "", "" })},
 		"Location has no port": {After: location(func(u *url.URL) {
 			u.Scheme, u.Host = "http", "127.0.0.1"
 		})},
 		"no mounts": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
 			return r.URL.Query().Has("mount") && registrytest.Refuse(w, 400, "UNSUPPORTED", "mount")
 		}},
+	}
+}
+
+// redirected leads requests of some methods to the same path with another query.
+func redirected(status int, methods ...string) func(http.ResponseWriter, *http.Request, int) bool {
+	return func(w http.ResponseWriter, r *http.Request, _ int) bool {
+		q := r.URL.Query()
+		if r.URL.Path == "/v2/" || q.Has("again") || !slices.Contains(methods, r.Method) {
+			return false
+		}
+		io.CopyN(io.Discard, r.Body, 100)
+		q.Set("again", "1")
+		w.Header().Set("Location", "http://"+r.Host+r.URL.Path+"?"+q.Encode())
+		return answer(w, status)
 	}
 }
 
@@ -386,6 +398,68 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A redirect of the kinds that make GET of what is sent brings nothing, and the 200 that
+// GET gets is not that of a registry that has it.
+func TestRedirectsThatSendNothing(t *testing.T) {
+	for _, tt := range []struct {
+		method, part string
+		whole        int64
+	}{
+		{"POST", "/blobs/uploads/", 0},
+		{"PUT", "/blobs/uploads/", 0},
+		{"PATCH", "/blobs/uploads/", -1},
+		{"PUT", "/blobs/uploads/", -1},
+		{"PUT", "/manifests/", 0},
+	} {
+		for _, status := range []int{301, 302, 303} {
+			t.Run(fmt.Sprintf("%s %s %d %d", tt.method, tt.part, tt.whole, status), func(t *testing.T) {
+				odd := &registrytest.Odd{Before: func(w http.ResponseWriter, r *http.Request, _ int) bool {
+					if r.URL.Query().Has("again") {
+						return answer(w, 200)
+					}
+					return is(r, tt.method, tt.part) && redirected(status, tt.method)(w, r, 0)
+				}}
+				host := odd.Serve(t)
+				r := openAt(t, host+"/org/a", Options{Whole: tt.whole})
+				index := randomIndex(t)
+				err := pushedOneByOne(t, r, index)
+				want := fmt.Sprintf("%d %s: redirected to http://%s/v2/org/a%s", status, http.StatusText(status), host, tt.part)
+				if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), tt.method+" http://") {
+					t.Errorf("error %v, want one with %q", err, want)
+				}
+				if strings.Contains(fmt.Sprint(err), "?") {
+					t.Errorf("the error has a query: %v", err)
+				}
+				if followed := odd.Asked(func(s string) bool { return strings.HasPrefix(s, "GET ") && strings.Contains(s, tt.part) }); len(followed) > 0 {
+					t.Errorf("followed: %v", followed)
+				}
+			})
+		}
+	}
+}
+
+// pushedOneByOne sends a layer and a manifest, with nothing that asks for the layer
+// once more.
+func pushedOneByOne(t *testing.T, r Repository, index v1.ImageIndex) error {
+	t.Helper()
+	list, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := index.Image(list.Manifests[0].Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.SendBlob(t.Context(), layers[0]); err != nil {
+		return err
+	}
+	return r.Tag(t.Context(), index, "one")
 }
 
 // What is asked for by its digest is that, or an error: a registry may be wrong.

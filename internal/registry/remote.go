@@ -37,12 +37,31 @@ func newRemote(repo name.Repository, h *host) (*remoteRepository, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &remoteRepository{repo: repo, host: h, client: &http.Client{Transport: w, CheckRedirect: h.mayRedirect}, puller: puller}, nil
+	return &remoteRepository{repo: repo, host: h, client: &http.Client{Transport: w, CheckRedirect: h.follow}, puller: puller}, nil
 }
 
 const maxRedirects = 10
 
 var errRedirects = fmt.Errorf("stopped after %d redirects", maxRedirects)
+
+// follow refuses redirects that would not bring what is sent, and those of mayRedirect.
+func (h *host) follow(r *http.Request, via []*http.Request) error {
+	if err := stillSends(r, via); err != nil {
+		return err
+	}
+	return h.mayRedirect(r, via)
+}
+
+// stillSends refuses redirects that make a question of what is to be sent, as all but
+// 307 and 308 do: its answer, 200, would look like that of a registry that has it.
+func stillSends(r *http.Request, via []*http.Request) error {
+	if r.Method == via[0].Method {
+		return nil
+	}
+	status := r.Response.StatusCode
+	return fmt.Errorf("%d %s: redirected to %s, by which nothing would be sent: name the registry by the address that it answers at, or have the proxy before it answer 308",
+		status, http.StatusText(status), address(r.URL))
+}
 
 // mayRedirect refuses redirects that a registry on the Internet has no reason
 // for: into the private network, and for what is sent also to plain HTTP.

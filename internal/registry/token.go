@@ -156,6 +156,9 @@ func (h *host) exchange(ctx context.Context, req *http.Request) (issued, error) 
 			if len(via) >= maxRedirects {
 				return errRedirects
 			}
+			if err := stillSends(r, via); err != nil {
+				return err
+			}
 			if r.URL.Host != via[0].URL.Host {
 				r.Header.Del("Authorization") // the library takes it along to another port
 				if r.Method == http.MethodPost {
