@@ -132,6 +132,28 @@ func TestStallBeforeTheAnswer(t *testing.T) {
 	})
 }
 
+// Who was sent everything may take longer to say so than who is asked something: also
+// where the request that ends an upload has no body of its own.
+func TestStallAtTheEndOfAnUpload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for method, patience := range map[string]time.Duration{"PUT": 50 * time.Second, "POST": 10 * time.Second, "HEAD": 10 * time.Second} {
+			start := time.Now()
+			guarded := Guard(network(func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}), Limits{Stall: 10 * time.Second})
+			req, err := http.NewRequestWithContext(t.Context(), method, "http://registry/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = guarded.RoundTrip(req)
+			if took := time.Since(start); err == nil || err.Error() != "no answer for "+patience.String() || took != patience {
+				t.Errorf("%s: %v after %v, want %v", method, err, took, patience)
+			}
+		}
+	})
+}
+
 // A slow body lives as long as enough comes; when it falls silent it is resumed.
 func TestStallInTheBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

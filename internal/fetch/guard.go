@@ -89,7 +89,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	call.asking.end = cancel
 	out := req.WithContext(ctx)
 	call.wrapBody(out)
-	call.asking.expect(g.Stall, &StallError{"no answer for", g.Stall})
+	patience := g.patience(req)
+	call.asking.expect(patience, &StallError{"no answer for", patience})
 	resp, err := g.base.RoundTrip(out)
 	call.asking.finish()
 	if err != nil {
@@ -99,6 +100,15 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = call.receive(resp, g.bound(first, resp))
 	return resp, nil
+}
+
+// patience is how long a request may be without an answer, and without its body being
+// asked for. A PUT that has none ends what was sent before, such as an upload in parts.
+func (g *guard) patience(req *http.Request) time.Duration {
+	if req.Method == http.MethodPut && (req.Body == nil || req.Body == http.NoBody) {
+		return g.Answer
+	}
+	return g.Stall
 }
 
 // CloseIdleConnections is what an http.Client's method of that name looks for.
