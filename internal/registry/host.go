@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -134,6 +135,25 @@ func (h *host) local() bool {
 	return at == "localhost" || strings.HasSuffix(at, ".localhost")
 }
 
+// own tells whether a URL is one of the registry. The usual port may be named or not.
+func (h *host) own(u *url.URL) bool {
+	at := h.registry.RegistryStr()
+	scheme, _ := h.spoken()
+	return u.Host == at || u.Scheme == scheme && strings.EqualFold(withPort(scheme, u.Host), withPort(scheme, at))
+}
+
+// withPort is a host with the port that is spoken to.
+func withPort(scheme, host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	port := "443"
+	if scheme == "http" {
+		port = "80"
+	}
+	return net.JoinHostPort(hostname(host), port)
+}
+
 // hostname is a host without its port.
 func hostname(host string) string {
 	if at, _, err := net.SplitHostPort(host); err == nil {
@@ -148,7 +168,7 @@ type places struct {
 	mu      sync.Mutex
 	at      map[v1.Hash]string
 	held    map[v1.Hash]chan struct{}
-	refused map[[2]string]bool // from, to: the registry does not mount
+	refused map[[2]string]bool // from, to: the registry does not mount; from is "" for all
 }
 
 // maxPlaces keeps a daemon's memory small. What is forgotten is uploaded.
@@ -175,7 +195,7 @@ func (p *places) source(digest v1.Hash, to string) string {
 func (p *places) other(from, to string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if from == to || p.refused[[2]string{from, to}] {
+	if from == to || p.refused[[2]string{from, to}] || p.refused[[2]string{"", to}] {
 		return ""
 	}
 	return from

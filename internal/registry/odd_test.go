@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -67,6 +69,10 @@ func oddities() map[string]*registrytest.Odd {
 		"two challenges":       {Tokens: &registrytest.Tokens{Basic: true}},
 		"only the last scope":  {Tokens: &registrytest.Tokens{Grant: func(s []string) []string { return s[len(s)-1:] }}},
 		"only the first scope": {Tokens: &registrytest.Tokens{Grant: func(s []string) []string { return s[:1] }}},
+
+		"the life of a token is text":      {Tokens: &registrytest.Tokens{Life: "300"}},
+		"the life of a token is no number": {Tokens: &registrytest.Tokens{Life: "soon"}},
+		"the life of a token is a moment":  {Tokens: &registrytest.Tokens{Life: 300.5}},
 
 		"no digest": {After: func(r *http.Request, h http.Header, status int) int {
 			h.Del("Docker-Content-Digest")
@@ -142,6 +148,12 @@ func oddities() map[string]*registrytest.Odd {
 			c, _, _ := w.(http.Hijacker).Hijack()
 			c.Close()
 		})},
+		"an upload ends later than a proxy waits": {After: func(r *http.Request, _ http.Header, status int) int {
+			if r.Method == "PUT" && sendsBlob(r) && status == 201 {
+				return 504
+			}
+			return status
+		}},
 		"no PATCH": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
 			return r.Method == "PATCH" && answer(w, 405)
 		}},
@@ -166,6 +178,12 @@ func oddities() map[string]*registrytest.Odd {
 		"Location is a path":                         {After: location(func(u *url.URL) { u.Scheme, u.Host = "", "" })},
 		"Location has no port": {After: location(func(u *url.URL) {
 			u.Scheme, u.Host = "http", "127.0.0.1"
+		})},
+		"what is mounted is not there": {Before: strictly(func(w http.ResponseWriter, r *http.Request) bool {
+			return r.URL.Query().Has("mount") && answer(w, 201)
+		})},
+		"blobs are said to be there": {Before: strictly(func(w http.ResponseWriter, r *http.Request) bool {
+			return is(r, "HEAD", "/blobs/sha256:") && answer(w, 200)
 		})},
 		"no mounts": {Before: func(w http.ResponseWriter, r *http.Request, n int) bool {
 			return r.URL.Query().Has("mount") && registrytest.Refuse(w, 400, "UNSUPPORTED", "mount")
@@ -201,6 +219,35 @@ func endsUpload(method string, status int, code string) func(http.ResponseWriter
 			return registrytest.Refuse(w, status, code, "not so")
 		}
 		return false
+	}
+}
+
+// strictly refuses manifests of which a blob was not sent, whatever the registry told of it before.
+func strictly(before func(http.ResponseWriter, *http.Request) bool) func(http.ResponseWriter, *http.Request, int) bool {
+	sent := map[string]bool{}
+	return func(w http.ResponseWriter, r *http.Request, _ int) bool {
+		switch {
+		case r.Method == "PUT" && sendsBlob(r):
+			repository, _, _ := strings.Cut(r.URL.Path, "/blobs/")
+			sent[repository+" "+r.URL.Query().Get("digest")] = true
+		case is(r, "PUT", "/manifests/"):
+			repository, _, _ := strings.Cut(r.URL.Path, "/manifests/")
+			raw, err := io.ReadAll(r.Body)
+			if err != nil {
+				panic(err)
+			}
+			r.Body = io.NopCloser(bytes.NewReader(raw))
+			var m named
+			if err := json.Unmarshal(raw, &m); err != nil {
+				panic(err)
+			}
+			for _, layer := range m.Layers {
+				if !sent[repository+" "+layer.Digest.String()] {
+					return registrytest.Refuse(w, 400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
+				}
+			}
+		}
+		return before(w, r)
 	}
 }
 

@@ -22,25 +22,40 @@ func (r *remoteRepository) PushImage(ctx context.Context, img v1.Image, pushed .
 // pushImages asks for every manifest, and every blob but those that were pushed
 // just now, and sends what is not there: a registry's clean-up may have taken a
 // blob and left the manifest. Where the registry says that it lacks what a manifest
-// names, nothing counts as pushed any more.
+// names, nothing counts as pushed any more. If it says so again, it was wrong about
+// what it has or has mounted, and gets all of it.
 func (r *remoteRepository) pushImages(ctx context.Context, images []v1.Image, pushed []v1.Hash) error {
-	if err := r.pushBlobs(ctx, images, pushed); err != nil {
+	err := r.pushStack(ctx, images, pushed, true)
+	if len(pushed) > 0 && lacks(err) {
+		err = r.pushStack(ctx, images, nil, true)
+	}
+	if lacks(err) {
+		r.host.blobs.refuse("", r.repo.RepositoryStr())
+		err = r.pushStack(ctx, images, nil, false)
+	}
+	return err
+}
+
+// lacks tells whether a manifest was refused for want of what it names.
+func lacks(err error) bool {
+	var answer *AnswerError
+	return errors.As(err, &answer) && answer.Method == http.MethodPut && late(answer)
+}
+
+// pushStack pushes images from the blobs up; ask: a blob may be there.
+func (r *remoteRepository) pushStack(ctx context.Context, images []v1.Image, pushed []v1.Hash, ask bool) error {
+	if err := r.pushBlobs(ctx, images, pushed, ask); err != nil {
 		return err
 	}
 	for _, img := range images {
-		_, err := r.ensureManifest(ctx, img)
-		var answer *AnswerError
-		if len(pushed) > 0 && errors.As(err, &answer) && late(answer) {
-			return r.pushImages(ctx, images, nil)
-		}
-		if err != nil {
+		if _, err := r.ensureManifest(ctx, img); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *remoteRepository) pushBlobs(ctx context.Context, images []v1.Image, but []v1.Hash) error {
+func (r *remoteRepository) pushBlobs(ctx context.Context, images []v1.Image, but []v1.Hash, ask bool) error {
 	blobs, err := blobsOf(images, but)
 	if err != nil {
 		return err
@@ -49,7 +64,7 @@ func (r *remoteRepository) pushBlobs(ctx context.Context, images []v1.Image, but
 	g.SetLimit(r.host.o.Jobs)
 	for _, b := range blobs {
 		g.Go(func() error {
-			_, err := r.ensureBlob(sending, b, true)
+			_, err := r.ensureBlob(sending, b, ask)
 			return err
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,11 +49,7 @@ func (h *host) token(ctx context.Context, asked *challenge, l login, repository 
 		h.forgetLogin(repository)
 		return "", err
 	}
-	life := time.Duration(answer.ExpiresIn) * time.Second
-	if life <= 0 {
-		life = time.Minute // https://distribution.github.io/distribution/spec/auth/token/
-	}
-	t.value, t.until = answer.value(), now().Add(life*9/10)
+	t.value, t.until = answer.value(), now().Add(answer.life()*9/10)
 	if answer.RefreshToken != "" {
 		h.refresh(repository, answer.RefreshToken)
 	}
@@ -77,10 +74,19 @@ func (h *host) refresh(repository, identity string) {
 
 // issued is the answer of a token service.
 type issued struct {
-	Token        string `json:"token"`
-	AccessToken  string `json:"access_token"`
-	RefreshToken string `json:"refresh_token"`
-	ExpiresIn    int    `json:"expires_in"`
+	Token        string          `json:"token"`
+	AccessToken  string          `json:"access_token"`
+	RefreshToken string          `json:"refresh_token"`
+	ExpiresIn    json.RawMessage `json:"expires_in"` // seconds; not all services write a number
+}
+
+// life is for how long a token is good.
+func (i issued) life() time.Duration {
+	seconds, err := strconv.ParseFloat(strings.Trim(string(i.ExpiresIn), `"`), 64)
+	if err != nil || !(seconds > 0) {
+		return time.Minute // https://distribution.github.io/distribution/spec/auth/token/
+	}
+	return time.Duration(min(seconds, 24*60*60) * float64(time.Second))
 }
 
 func (i issued) value() string {

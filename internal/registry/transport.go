@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"regexp"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,7 +31,7 @@ func (t wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil && r.GetBody != nil {
 		r.Body.Close() // every try has its own
 	}
-	if r.URL.Host != t.host.registry.RegistryStr() { // redirected: the login is not for this one
+	if !t.host.own(r.URL) { // redirected: the login is not for this one
 		return t.host.patiently(r, t.host.send)
 	}
 	if err := t.host.begin(r.Context()); err != nil {
@@ -51,7 +52,7 @@ func (h *host) patiently(r *http.Request, send func(*http.Request) (*http.Respon
 		}
 		var after time.Duration
 		switch {
-		case err != nil && !passing(err):
+		case err != nil && !h.passing(err):
 			return nil, err
 		case err == nil && !busy[resp.StatusCode]:
 			return resp, nil
@@ -89,7 +90,7 @@ var busy = map[int]bool{
 }
 
 // passing tells whether a network error may be over a moment later.
-func passing(err error) bool {
+func (h *host) passing(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
@@ -99,8 +100,25 @@ func passing(err error) bool {
 		}
 	}
 	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return true
+	}
+	var lookup *net.DNSError
+	if errors.As(err, &lookup) {
+		return lookup.IsTemporary
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		// Who never answered is not there; who did is about to come back.
+		scheme, _ := h.spoken()
+		return scheme != ""
+	}
+	return brokenStream.MatchString(err.Error())
 }
+
+// brokenStream matches what HTTP/2 says of a stream or a connection that the other
+// side ended. The library does not export the types of these errors.
+var brokenStream = regexp.MustCompile(`\bstream error: stream ID |\bconnection error: [A-Z_]+|\bhttp2: .*(GOAWAY|connection|cannot retry)`)
 
 func retryAfter(resp *http.Response) time.Duration {
 	pause, _ := fetch.RetryAfter(resp.Header, now())

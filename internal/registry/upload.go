@@ -38,7 +38,9 @@ func blobOf(l v1.Layer) (blob, error) {
 }
 
 // ensureBlob makes sure that a blob is there; ask: it may be. What breaks off, is lost
-// or is refused for the moment begins again from the start.
+// or is refused for the moment begins again from the start, unless it has arrived all
+// the same: registries take their time to end an upload, and proxies before them do not
+// wait for it.
 func (r *remoteRepository) ensureBlob(ctx context.Context, b blob, ask bool) (Outcome, error) {
 	release, err := r.host.blobs.hold(ctx, b.digest)
 	if err != nil {
@@ -52,8 +54,14 @@ func (r *remoteRepository) ensureBlob(ctx context.Context, b blob, ask bool) (Ou
 			return Present, err
 		}
 	}
-	outcome := Sent
+	outcome, again := Sent, false
 	err = r.repeat(ctx, lost, func() error {
+		if again {
+			if found, err := r.HasBlob(ctx, b.digest, b.size); found && err == nil {
+				return nil
+			}
+		}
+		again = true
 		mounted, err := r.upload(ctx, b)
 		if mounted {
 			outcome = Mounted
@@ -78,7 +86,7 @@ func (r *remoteRepository) repeat(ctx context.Context, also func(*AnswerError) b
 		switch {
 		case errors.As(err, &answer) && (busy[answer.Status] || also(answer)):
 			after = answer.RetryAfter
-		case answer == nil && passing(err):
+		case answer == nil && r.host.passing(err):
 		default:
 			return err
 		}
@@ -284,7 +292,7 @@ func (h *host) location(resp *http.Response, otherwise string) (string, error) {
 		return "", fmt.Errorf("%s: the answer has a Location that is not a URL: %q", place(resp.Request), clean(given))
 	}
 	asked := resp.Request.URL
-	if hostname(u.Host) == hostname(asked.Host) && (u.Host == asked.Host || u.Port() == "") {
+	if hostname(u.Host) == hostname(asked.Host) && (u.Port() == asked.Port() || u.Port() == "" || asked.Port() == "" && usual[u.Port()]) {
 		u.Scheme, u.Host = asked.Scheme, asked.Host
 	}
 	if err := h.mayRedirect(&http.Request{Method: http.MethodPut, URL: u}, []*http.Request{resp.Request}); err != nil {
@@ -292,6 +300,9 @@ func (h *host) location(resp *http.Response, otherwise string) (string, error) {
 	}
 	return u.String(), nil
 }
+
+// usual are the ports that need not be named.
+var usual = map[string]bool{"80": true, "443": true}
 
 func withDigest(at string, digest v1.Hash) string {
 	u, err := url.Parse(at)

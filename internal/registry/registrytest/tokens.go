@@ -15,6 +15,7 @@ type Tokens struct {
 	Grant func(scopes []string) []string // what a token is good for; where it returns nil, there is none. nil: all that is asked for
 	Good  func(r *http.Request) bool     // whether a token is (still) taken, nil: always
 	Basic bool                           // offers a login by password, too, and does not take it
+	Life  any                            // of a token, as the service writes it, nil: 60
 
 	Issued int // tokens so far
 }
@@ -105,5 +106,9 @@ func (t *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t.Issued++
-	json.NewEncoder(w).Encode(map[string]any{"token": "of " + strings.Join(scopes, " "), "expires_in": 60})
+	life := t.Life
+	if life == nil {
+		life = 60
+	}
+	json.NewEncoder(w).Encode(map[string]any{"token": "of " + strings.Join(scopes, " "), "expires_in": life})
 }
