@@ -18,6 +18,9 @@ import (
 // are alike.
 func (a *app) destination(p *push.Pusher, at string, like []string) error {
 	to, err := parsePlace(at + ":x")
+	if err == nil && !strings.Contains(at, "/") && to.Dir == "" {
+		err = errors.New("names no registry: want HOST/PATH:TAG, such as ghcr.io/my-org/app:main, or docker.io/my-org/app:main for Docker Hub")
+	}
 	if err != nil {
 		return usageError{fmt.Errorf("--to %s: %w", at, err)}
 	}

@@ -116,15 +116,15 @@ func (a *app) setPublish(c *config.Config) error {
 // wanted are the destinations of the command line, or else of the environment.
 // Layouts among them are relative to the current folder.
 func (a *app) wanted() ([]config.Destination, error) {
-	list := a.publish
+	list, by := a.publish, "--publish"
 	if len(list) == 0 {
-		list = strings.Fields(a.env("FACTORY_PUBLISH"))
+		list, by = strings.Fields(a.env("FACTORY_PUBLISH")), "FACTORY_PUBLISH"
 	}
 	var dests []config.Destination
 	for _, to := range list {
 		dest, err := config.ParseDestination(to, ".")
 		if err != nil {
-			return nil, fmt.Errorf("--publish: %w", err)
+			return nil, fmt.Errorf("%s: %w", by, err)
 		}
 		dests = append(dests, dest)
 	}

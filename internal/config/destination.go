@@ -115,6 +115,13 @@ func (d Destination) place() string {
 	return repository.Name()
 }
 
+// shared are registries in which everybody has a part of their own, and nothing is above
+// them. A registry of one's own may have images without a path.
+var shared = map[string]bool{
+	"docker.io": true, name.DefaultRegistry: true, "registry-1.docker.io": true, "registry.hub.docker.com": true,
+	"codeberg.org": true, "gcr.io": true, "ghcr.io": true, "public.ecr.aws": true, "quay.io": true, "registry.gitlab.com": true,
+}
+
 func checkPrefix(prefix string) error {
 	if _, rest, ok := strings.Cut(prefix, "://"); ok {
 		return fmt.Errorf("a registry has no scheme but http://, which turns encryption off: write %s", rest)
@@ -130,8 +137,8 @@ func checkPrefix(prefix string) error {
 		if strings.HasSuffix(prefix, "/") {
 			return errors.New("ends with a slash")
 		}
-		if host == "docker.io" || host == name.DefaultRegistry {
-			return fmt.Errorf("%s needs an organisation or user", host)
+		if shared[strings.ToLower(host)] {
+			return fmt.Errorf("%s needs an organisation or user: write %s/my-org", host, host)
 		}
 	} else if err := checkPath(path); err != nil {
 		return err

@@ -139,11 +139,11 @@ func (h *host) local() bool {
 func (h *host) own(u *url.URL) bool {
 	at := h.registry.RegistryStr()
 	scheme, _ := h.spoken()
-	return u.Host == at || u.Scheme == scheme && strings.EqualFold(withPort(scheme, u.Host), withPort(scheme, at))
+	return u.Host == at || u.Scheme == scheme && strings.EqualFold(portNamed(scheme, u.Host), portNamed(scheme, at))
 }
 
-// withPort is a host with the port that is spoken to.
-func withPort(scheme, host string) string {
+// portNamed is a host with the port that is spoken to.
+func portNamed(scheme, host string) string {
 	if _, _, err := net.SplitHostPort(host); err == nil {
 		return host
 	}

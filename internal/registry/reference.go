@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -27,14 +28,39 @@ func ParseReference(ref string) (Reference, error) {
 	}
 	var options []name.Option
 	ref, plain := strings.CutPrefix(ref, "http://")
+	if hostAlone(ref, plain) {
+		return Reference{}, fmt.Errorf("%q names a registry and no image in it", ref)
+	}
 	if plain {
 		options = append(options, name.Insecure)
+		ref = withPlainPort(ref)
 	}
 	parsed, err := name.ParseReference(ref, options...)
 	if err != nil {
 		return Reference{}, err
 	}
 	return Reference{Remote: parsed.Context(), Tag: parsed.Identifier()}, nil
+}
+
+// hostAlone tells whether a reference is the host of a registry and nothing else. The
+// library takes it for an image of Docker Hub, where none is called so.
+func hostAlone(ref string, plain bool) bool {
+	if ref == "" || strings.Contains(ref, "/") {
+		return false
+	}
+	host, _, _ := strings.Cut(ref, ":")
+	host, _, _ = strings.Cut(host, "@")
+	return plain || host == "localhost" || strings.Contains(host, ".")
+}
+
+// withPlainPort adds the port of plain HTTP to a name that would be an organisation of Docker
+// Hub without, as destinations have it.
+func withPlainPort(ref string) string {
+	host, path, _ := strings.Cut(ref, "/")
+	if host == "localhost" || strings.ContainsAny(host, ".:") {
+		return ref
+	}
+	return host + ":80/" + path
 }
 
 func parseLayoutReference(rest string) (Reference, error) {

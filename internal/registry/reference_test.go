@@ -2,6 +2,8 @@ package registry_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nixpkgs-factory/factory/internal/registry"
@@ -14,6 +16,11 @@ func TestParseReference(t *testing.T) {
 		{ref: "ghcr.io/org/image", remote: "ghcr.io/org/image", scheme: "https", tag: "latest"},
 		{ref: "ghcr.io/org/image@" + digest, remote: "ghcr.io/org/image", scheme: "https", tag: digest},
 		{ref: "http://registry.example:5000/image:1", remote: "registry.example:5000/image", scheme: "http", tag: "1"},
+		{ref: "http://registry/org/image:1", remote: "registry:80/org/image", scheme: "http", tag: "1"}, // docker.io/registry/org/image otherwise
+		{ref: "http://registry:5000/image:1", remote: "registry:5000/image", scheme: "http", tag: "1"},
+		{ref: "localhost/image:1", remote: "localhost/image", scheme: "https", tag: "1"},
+		{ref: "org/image:1", remote: "index.docker.io/org/image", scheme: "https", tag: "1"},
+		{ref: "alpine:3.20", remote: "index.docker.io/library/alpine", scheme: "https", tag: "3.20"},
 		{ref: "oci:./a:b:image:latest", dir: "./a:b", name: "image", tag: "latest"},
 		{ref: "oci:/a:image@" + digest, dir: "/a", name: "image", tag: digest},
 	}
@@ -32,6 +39,19 @@ func TestParseReference(t *testing.T) {
 	} {
 		if _, err := registry.ParseReference(ref); err == nil || errors.Is(err, registry.ErrNoLayoutReference) != incomplete {
 			t.Errorf("ParseReference(%q) = %v, want an error, ErrNoLayoutReference: %v", ref, err, incomplete)
+		}
+	}
+}
+
+// The host of a registry is no image of Docker Hub.
+func TestParseReferenceOfHostAlone(t *testing.T) {
+	for _, ref := range []string{
+		"ghcr.io", "ghcr.io:main", "ghcr.io@sha256:" + strings.Repeat("0", 64),
+		"localhost", "localhost:5000", "127.0.0.1:5000", "http://registry", "http://registry:5000",
+	} {
+		want := fmt.Sprintf("%q names a registry and no image in it", strings.TrimPrefix(ref, "http://"))
+		if got, err := registry.ParseReference(ref); err == nil || err.Error() != want {
+			t.Errorf("ParseReference(%q) = %+v, %v, want %s", ref, got, err, want)
 		}
 	}
 }
