@@ -15,7 +15,10 @@ const (
 	maxStored = 256 << 10 // bytes of an answer that is worth remembering; that of a branch has some 6 KiB
 )
 
-var errTooLong = errors.New("the answer is too long")
+var (
+	errTooLong = errors.New("the answer is too long")
+	errBroken  = errors.New("the answer broke off")
+)
 
 // transport adds the token, asks conditionally and puts remembered answers
 // in the place of "not modified", so that the library above sees only whole answers.
@@ -92,7 +95,7 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
 	}
 	if len(body) > maxAnswer {
 		return nil, fmt.Errorf("%w (limit %d bytes)", errTooLong, maxAnswer)

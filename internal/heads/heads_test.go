@@ -1,9 +1,11 @@
 package heads
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -204,7 +207,7 @@ func TestHeadBadAnswer(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := start(t, map[string]reply{branchPath + "nixos-unstable": tt.reply})
-			_, err := client(t, Options{API: s.URL}).Head(t.Context(), "nixos-unstable")
+			_, err := client(t, Options{API: s.URL, Sleep: awake}).Head(t.Context(), "nixos-unstable")
 			var e *fetch.Error
 			if !errors.As(err, &e) {
 				t.Fatalf("Head = %v, want a *fetch.Error", err)
@@ -476,6 +479,34 @@ func TestSecondaryLimitPasses(t *testing.T) {
 			t.Errorf("%d requests in %v", requests, took)
 		}
 	})
+}
+
+// awake lets no time pass.
+func awake(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+// An answer that broke off is asked for again.
+func TestAnswerThatBrokeOff(t *testing.T) {
+	for what, damage := range map[string]func(whole []byte) io.Reader{
+		"the connection was cut": func(whole []byte) io.Reader {
+			return io.MultiReader(bytes.NewReader(whole[:100]), iotest.ErrReader(io.ErrUnexpectedEOF))
+		},
+		"the stream was reset": func(whole []byte) io.Reader {
+			return io.MultiReader(bytes.NewReader(whole[:100]), iotest.ErrReader(errors.New("stream error: stream ID 1; INTERNAL_ERROR; received from peer")))
+		},
+		"a proxy does not say so": func(whole []byte) io.Reader { return bytes.NewReader(whole[:100]) },
+	} {
+		requests := 0
+		c := client(t, Options{Sleep: awake, HTTP: &http.Client{Transport: network(func(r *http.Request) (*http.Response, error) {
+			resp := reply{file: "branch.json"}.to(t, r)
+			if requests++; requests < 3 {
+				resp.Body = io.NopCloser(damage(readFile(t, "branch.json")))
+			}
+			return resp, nil
+		})}})
+		if got, err := c.Head(t.Context(), "nixos-unstable"); err != nil || got.Commit != want || requests != 3 {
+			t.Errorf("%s: Head = %v, %v after %d requests", what, got, err, requests)
+		}
+	}
 }
 
 // The wait for a limit ends with the context.

@@ -3,6 +3,7 @@ package heads
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,17 +89,31 @@ func (c *Client) slowDown(pause time.Duration) error {
 	}
 }
 
-// patiently asks until there is an answer that is no secondary limit, or a
+// brokenPause is before an answer that broke off is asked for again.
+const brokenPause = time.Second
+
+// pauseAfter returns how long to wait before a question is asked again, or false if
+// it is answered.
+func pauseAfter(err error) (pause time.Duration, again bool) {
+	var limit *RateLimitError
+	if errors.As(err, &limit) {
+		return limit.pause, limit.Secondary
+	}
+	var stalled *fetch.StallError
+	return brokenPause, errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errBroken) && !errors.As(err, &stalled)
+}
+
+// patiently asks until there is a whole answer that is no secondary limit, or a
 // longer wait is asked for than a question is worth.
 func (c *Client) patiently(ctx context.Context, ask func() error) error {
 	for left, tries := maxPause, 1; ; tries++ {
 		err := ask()
-		var limit *RateLimitError
-		if !errors.As(err, &limit) || !limit.Secondary || limit.pause > left || tries == maxTries {
+		pause, again := pauseAfter(err)
+		if !again || pause > left || tries == maxTries {
 			return err
 		}
-		left -= limit.pause
-		if err := c.sleep(ctx, limit.pause); err != nil {
+		left -= pause
+		if err := c.sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
