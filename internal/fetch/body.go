@@ -175,7 +175,7 @@ func (b *Body) take(x *exchange) error {
 		return b.follow(x)
 	case x.answer.StatusCode == http.StatusRequestedRangeNotSatisfiable && b.off > 0 && b.size < 0:
 		if r, ok := parseContentRange(x.answer.Header.Get("Content-Range")); !ok || r.total != b.off {
-			return errChanged
+			return ErrChanged
 		}
 		// Only the end of the chunked body was lost.
 		x.discard()
@@ -189,7 +189,7 @@ func (b *Body) take(x *exchange) error {
 func (b *Body) begin(x *exchange) error {
 	encoding := x.answer.Header.Get("Content-Encoding")
 	if reopened := b.final != ""; reopened && encoding != b.encoding {
-		return errChanged
+		return ErrChanged
 	}
 	if x.answer.ContentLength > b.max {
 		return fmt.Errorf("%d bytes: %w", x.answer.ContentLength, tooLarge(b.max))
@@ -201,7 +201,7 @@ func (b *Body) begin(x *exchange) error {
 // skip takes a server that sends the whole entity again, once it is clear that it is the same.
 func (b *Body) skip(x *exchange) error {
 	if !b.entity.same(newValidators(x.answer)) {
-		return errChanged
+		return ErrChanged
 	}
 	if _, err := io.CopyN(io.Discard, x, b.off); err != nil {
 		return err
@@ -215,11 +215,11 @@ func (b *Body) follow(x *exchange) error {
 	r, ok := parseContentRange(x.answer.Header.Get("Content-Range"))
 	switch {
 	case !ok || r.first != b.off:
-		return fmt.Errorf("%w: asked for bytes %d-, got %q", errChanged, b.off, x.answer.Header.Get("Content-Range"))
+		return fmt.Errorf("%w: asked for bytes %d-, got %q", ErrChanged, b.off, x.answer.Header.Get("Content-Range"))
 	case b.entity.contradicts(newValidators(x.answer)):
-		return errChanged
+		return ErrChanged
 	case r.total >= 0 && b.size >= 0 && r.total != b.size:
-		return fmt.Errorf("%w: had %d bytes, has %d", errChanged, b.size, r.total)
+		return fmt.Errorf("%w: had %d bytes, has %d", ErrChanged, b.size, r.total)
 	case r.total > b.max:
 		return fmt.Errorf("%d bytes: %w", r.total, tooLarge(b.max))
 	}

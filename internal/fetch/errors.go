@@ -20,10 +20,13 @@ var (
 	// ErrNotFound is matched by answers that say the document does not exist: 404 and 410, or no such file.
 	ErrNotFound = errors.New("not found")
 
+	// ErrChanged is matched when a body that broke off cannot be gone on with, because
+	// what is there now is another one, or may be.
+	ErrChanged = errors.New("changed while it was being fetched")
+
 	// ErrTooLarge is matched when a body exceeds the bound of the call.
 	ErrTooLarge = errors.New("body is too large")
 
-	errChanged   = errors.New("changed while it was being fetched")
 	errRedirects = errors.New("more than 10 redirects")
 	errBadURL    = errors.New("not a URL")
 	errScheme    = errors.New("unknown URL scheme")
@@ -100,7 +103,7 @@ func temporary(err error) bool {
 		return temporaryStatus(answer.status)
 	}
 	for _, permanent := range []error{
-		ErrTooLarge, errChanged, errRedirects, errBadURL, errScheme, errEncoding, errNotFile,
+		ErrTooLarge, ErrChanged, errRedirects, errBadURL, errScheme, errEncoding, errNotFile,
 		fs.ErrNotExist, fs.ErrPermission, fs.ErrClosed, http.ErrSchemeMismatch, context.Canceled,
 	} {
 		if errors.Is(err, permanent) {

@@ -103,7 +103,7 @@ func TestErrorText(t *testing.T) {
 		{Error{Method: "GET", URL: "http://h/p", Status: 401, Err: errors.New("bad token")}, "GET http://h/p: 401 Unauthorized: bad token"},
 		{Error{Method: "GET", URL: "http://h/p", Err: &StallError{"no byte for", time.Minute}, Attempts: 2}, "GET http://h/p: no byte for 1m0s (2 attempts)"},
 		{Error{Method: "GET", URL: "http://h/p", Err: &shortError{5, 9, io.ErrUnexpectedEOF}}, "GET http://h/p: cut off after 5 of 9 bytes: unexpected EOF"},
-		{Error{Method: "GET", URL: "http://h/p", Err: &shortError{5, -1, errChanged}}, "GET http://h/p: cut off after 5 bytes: changed while it was being fetched"},
+		{Error{Method: "GET", URL: "http://h/p", Err: &shortError{5, -1, ErrChanged}}, "GET http://h/p: cut off after 5 bytes: changed while it was being fetched"},
 	}
 	for _, tt := range tests {
 		if got := tt.err.Error(); got != tt.want {

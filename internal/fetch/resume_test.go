@@ -87,21 +87,21 @@ func TestResume(t *testing.T) {
 		{name: "range without validator", version: bare, again: func(w http.ResponseWriter, r *http.Request) { partial(w, right) }},
 		{name: "range of unknown total", version: bare, again: func(w http.ResponseWriter, r *http.Request) { partial(w, "bytes 400-999/*") }},
 		{name: "range, chunked", version: bare, chunked: true, again: func(w http.ResponseWriter, r *http.Request) { partial(w, right) }},
-		{name: "range that starts elsewhere", version: etag, ifRange: `"1"`, err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "range that starts elsewhere", version: etag, ifRange: `"1"`, err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			partial(w, "bytes 399-999/1000")
 		}},
-		{name: "range of another total", version: etag, ifRange: `"1"`, err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "range of another total", version: etag, ifRange: `"1"`, err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			partial(w, "bytes 400-999/1001")
 		}},
-		{name: "range of another tag", version: etag, ifRange: `"1"`, err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "range of another tag", version: etag, ifRange: `"1"`, err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("ETag", `"2"`)
 			partial(w, right)
 		}},
-		{name: "range of another date", version: date, ifRange: "Sat, 02 May 2026 10:00:00 GMT", err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "range of another date", version: date, ifRange: "Sat, 02 May 2026 10:00:00 GMT", err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Last-Modified", "Sat, 02 May 2026 11:00:00 GMT")
 			partial(w, right)
 		}},
-		{name: "range without header", version: etag, ifRange: `"1"`, err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "range without header", version: etag, ifRange: `"1"`, err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusPartialContent)
 		}},
 		{name: "whole, same tag", version: etag, ifRange: `"1"`, again: func(w http.ResponseWriter, r *http.Request) {
@@ -113,24 +113,24 @@ func TestResume(t *testing.T) {
 			w.(http.Flusher).Flush()
 			io.WriteString(w, text)
 		}},
-		{name: "whole, other tag", version: etag, ifRange: `"1"`, err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "whole, other tag", version: etag, ifRange: `"1"`, err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("ETag", `"2"`)
 			io.WriteString(w, text)
 		}},
-		{name: "whole, tag gone", version: etag, ifRange: `"1"`, err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "whole, tag gone", version: etag, ifRange: `"1"`, err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, text)
 		}},
-		{name: "whole, same tag, other length", version: etag, ifRange: `"1"`, err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "whole, same tag, other length", version: etag, ifRange: `"1"`, err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			etag(w)
 			io.WriteString(w, other)
 		}},
-		{name: "whole, other date", version: date, ifRange: "Sat, 02 May 2026 10:00:00 GMT", err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "whole, other date", version: date, ifRange: "Sat, 02 May 2026 10:00:00 GMT", err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Last-Modified", "Sat, 02 May 2026 11:00:00 GMT")
 			io.WriteString(w, text)
 		}},
 		{name: "whole, same length", version: bare, again: func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, text) }},
-		{name: "whole, other length", version: bare, err: errChanged, again: func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, other) }},
-		{name: "whole, nothing to compare", version: bare, chunked: true, err: errChanged, again: func(w http.ResponseWriter, r *http.Request) {
+		{name: "whole, other length", version: bare, err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, other) }},
+		{name: "whole, nothing to compare", version: bare, chunked: true, err: ErrChanged, again: func(w http.ResponseWriter, r *http.Request) {
 			w.(http.Flusher).Flush()
 			io.WriteString(w, text)
 		}},
@@ -236,7 +236,7 @@ func TestCutBeforeAnotherEncoding(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer body.Close()
-	if data, err := io.ReadAll(body); len(data) > 0 || !errors.Is(err, errChanged) {
+	if data, err := io.ReadAll(body); len(data) > 0 || !errors.Is(err, ErrChanged) {
 		t.Errorf("ReadAll = %q, %v", data, err)
 	}
 }

@@ -65,7 +65,7 @@ func (b *builder) readMembers(stream *tarStream) error {
 		b.ahead.follow(b.spool.written)
 	}
 	if stream.ended {
-		return fmt.Errorf("%s: archive is truncated: no end-of-archive marker", after(last))
+		return fmt.Errorf("%s: archive is truncated: no end-of-archive marker: %w", after(last), io.ErrUnexpectedEOF)
 	}
 	if err := expectZeros(stream); err != nil {
 		return err

@@ -2,6 +2,8 @@ package source
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/git"
@@ -18,8 +20,30 @@ func ArchiveURL(base, repository string, rev git.Rev) string {
 // maxArchive bounds the compressed archive. nixpkgs has about 50 MB.
 const maxArchive = 1 << 30
 
-// Fetch reads the archive at a URL, which errors begin with.
+// tries are how often an archive is fetched that does not come to its end.
+const tries = 3
+
+// Fetch reads the archive at a URL, which errors begin with. One that ends too early
+// is fetched again, from its start: servers make archives when they are asked for,
+// and say neither how long one is nor whether the next one is the same; and what lies
+// between passes on what it has of one that broke off.
 func Fetch(ctx context.Context, client *fetch.Client, url string, opts Options) (*Tree, error) {
+	for try := 1; ; try++ {
+		tree, err := fetchOnce(ctx, client, url, opts)
+		if try == tries || !endedEarly(err) || ctx.Err() != nil {
+			return tree, err
+		}
+	}
+}
+
+// endedEarly tells whether an archive is worth to be fetched from its start. What the
+// client gave up after tries of its own is not.
+func endedEarly(err error) bool {
+	var request *fetch.Error
+	return errors.Is(err, fetch.ErrChanged) || errors.Is(err, io.ErrUnexpectedEOF) && !errors.As(err, &request)
+}
+
+func fetchOnce(ctx context.Context, client *fetch.Client, url string, opts Options) (*Tree, error) {
 	body, err := client.Open(ctx, url, maxArchive)
 	if err != nil {
 		return nil, err

@@ -68,15 +68,15 @@ func TestRejectedStreams(t *testing.T) {
 	}{
 		{"not gzip", plain, "gzip: wrong header"},
 		{"nothing", nil, "gzip: archive is truncated: unexpected EOF"},
-		{"empty gzip", zip(t, nil), `at the start: archive is truncated: no end-of-archive marker`},
+		{"empty gzip", zip(t, nil), `at the start: archive is truncated: no end-of-archive marker: unexpected EOF`},
 		{"not tar", zip(t, bytes.Repeat([]byte("x"), 4096)), `at the start: archive/tar: invalid tar header`},
 		{"data after the gzip stream", append(bytes.Clone(zipped), "<html>"...), "gzip: data after the end of the archive"},
 		{"one byte after the gzip stream", append(bytes.Clone(zipped), 0), "gzip: data after the end of the archive"},
 		{"half a gzip stream after the first", append(bytes.Clone(zipped), zipped[:20]...), "gzip: archive is truncated: unexpected EOF"},
 		{"data after the archive", zip(t, append(bytes.Clone(plain), "more"...)), "data after the end of the archive"},
 		{"another archive after the archive", zip(t, append(bytes.Clone(plain), plain...)), "data after the end of the archive"},
-		{"no end-of-archive marker", zip(t, plain[:len(plain)-1024]), `after member "repo-x/x.sh": archive is truncated: no end-of-archive marker`},
-		{"half an end-of-archive marker", zip(t, plain[:len(plain)-512]), `after member "repo-x/x.sh": archive is truncated: no end-of-archive marker`},
+		{"no end-of-archive marker", zip(t, plain[:len(plain)-1024]), `after member "repo-x/x.sh": archive is truncated: no end-of-archive marker: unexpected EOF`},
+		{"half an end-of-archive marker", zip(t, plain[:len(plain)-512]), `after member "repo-x/x.sh": archive is truncated: no end-of-archive marker: unexpected EOF`},
 		{"cut in a member", zip(t, plain[:len(plain)-1024-512]), `member "repo-x/x.sh": archive is truncated: unexpected EOF`},
 		{"wrong checksum", append(bytes.Clone(zipped[:len(zipped)-8]), make([]byte, 8)...), "gzip: wrong checksum"},
 	}
