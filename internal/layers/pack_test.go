@@ -312,20 +312,50 @@ func TestAFailedCompressorEnds(t *testing.T) {
 	t.Errorf("%d lines of stacks in compressors, before %d", after, before)
 }
 
-// A change of these digests changes the digest of every image: then tarFormat
-// or the versions in Identity must change, too.
+// A change of these digests changes the digest of every image: then tarFormat,
+// the levels or the versions in Identity must change, too.
 func TestPinnedDigests(t *testing.T) {
-	tool, toolNAR := packed(t, 1, "tool-1.0", dir(""), dir("bin"), exec(file("bin/tool", "#!x")), file("text", compressible(3<<20)))
-	for encoding, want := range map[Encoding]string{
-		Gzip: "27f35168b16ca6eb4a805c58188fd3292e058a7cfad544d9d42a88e47817d07d",
-		Zstd: "046caedf717a38a0ac3d98d7e7592ea24dbca69310e6181d3330992e7ef64801",
+	text := compressible(3 << 20)
+	content := []entry{dir(""), dir("bin"), exec(file("bin/tool", "#!x")), file("text", text)}
+	tool, toolNAR := packed(t, 1, "tool-1.0", content...)
+	objects := []nix.PathInfo{tool}
+	for name, is := range map[string]struct {
+		pack       func(Packer) (*Layer, error)
+		gzip, zstd string
+	}{
+		"store paths": {
+			func(p Packer) (*Layer, error) {
+				return p.Objects(t.Context(), memory{tool.Path: {toolNAR}}, objects, nil)
+			},
+			"27f35168b16ca6eb4a805c58188fd3292e058a7cfad544d9d42a88e47817d07d",
+			"046caedf717a38a0ac3d98d7e7592ea24dbca69310e6181d3330992e7ef64801",
+		},
+		"a source": {
+			func(p Packer) (*Layer, error) { return p.Linked(t.Context(), walker(content), objects) },
+			"8cb5c1c23bc835f5087bbebd97258695006e300cf95c4205b337edf981e5ec75",
+			"046caedf717a38a0ac3d98d7e7592ea24dbca69310e6181d3330992e7ef64801",
+		},
+		"files": {
+			func(p Packer) (*Layer, error) {
+				return p.Files([]File{{Path: "/text", Mode: 0o644, Data: []byte(text)}}, "")
+			},
+			"01782846cb443ea3afadb8fb481e2995e0ae1a60603d7644d66c32edeff66ca0",
+			"b506e741e848f88f3719877d96dd79b916ff4ace61a3f062850f844805acf905",
+		},
+		"what others made": {
+			func(p Packer) (*Layer, error) { return p.Foreign(strings.NewReader(text)) },
+			"45ab1ae31d46adcba91f1a5fd48120e823ae6956a1f81a206ba4a96ecba21b48",
+			"d6eb8ae17dc5952a4adb4f18345f0cccdc07ebffcee60bb4a14ab6e7664793d8",
+		},
 	} {
-		layer, err := Packer{Dir: t.TempDir(), Encoding: encoding}.Objects(t.Context(), memory{tool.Path: {toolNAR}}, []nix.PathInfo{tool}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if layer.digest.Hex != want {
-			t.Errorf("%s: digest %s, want %s", encoding, layer.digest.Hex, want)
+		for encoding, want := range map[Encoding]string{Gzip: is.gzip, Zstd: is.zstd} {
+			layer, err := is.pack(Packer{Dir: t.TempDir(), Encoding: encoding})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if layer.digest.Hex != want {
+				t.Errorf("%s, %s: digest %s, want %s", name, encoding, layer.digest.Hex, want)
+			}
 		}
 	}
 }
