@@ -53,7 +53,7 @@ func (e *UnfitError) Unwrap() error { return e.Why }
 
 func unfit(format string, args ...any) error { return &UnfitError{fmt.Errorf(format, args...)} }
 
-// For returns the Nix that evaluates a tree. What it takes to try it goes into
+// For returns the Nix that evaluates a tree. What it takes to try a tree's own goes into
 // the folder scratch. The Nix is there until release is called.
 func (c *Chooser) For(ctx context.Context, file File, scratch, label string) (n Nix, release func(), err error) {
 	if c.Choice == Path {

@@ -75,23 +75,30 @@ const evalGrace = 300 * time.Millisecond
 // by what an expression does: one that fails as the strictest mode has it is only
 // evaluated in another one if the trial fails in that mode, too.
 func (n Nix) Eval(ctx context.Context, scratch string, e Expression) ([]byte, error) {
-	if !n.trial.done() {
-		out, err := n.eval(ctx, strictest, scratch, e)
-		if err == nil {
-			n.trial.settle(strictest)
-			return out, nil
-		}
-		if mode, no := n.Mode(ctx, scratch); no != nil {
-			return nil, no
-		} else if mode == strictest {
-			return nil, err
-		}
+	out, untried, err := n.beforeTrial(ctx, scratch, e)
+	if untried && err == nil {
+		return out, nil
 	}
-	mode, err := n.Mode(ctx, scratch)
-	if err != nil {
+	mode, no := n.Mode(ctx, scratch)
+	if no != nil {
+		return nil, no
+	}
+	if untried && mode == strictest {
 		return nil, err
 	}
 	return n.eval(ctx, mode, scratch, e)
+}
+
+// beforeTrial evaluates as the strictest mode has it, unless there was a trial.
+// Until it is done, there is none: what it takes of the machine might have a say.
+func (n Nix) beforeTrial(ctx context.Context, scratch string, e Expression) (out []byte, untried bool, err error) {
+	n.trial.mu.RLock()
+	defer n.trial.mu.RUnlock()
+	if n.trial.mode != nil {
+		return nil, false, nil
+	}
+	out, err = n.eval(ctx, strictest, scratch, e)
+	return out, true, err
 }
 
 func (n Nix) eval(ctx context.Context, mode Mode, scratch string, e Expression) ([]byte, error) {

@@ -2,10 +2,13 @@ package evaluator
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 const fake = `case "$1" in --version) echo "nix-instantiate (Nix) 2.8.0"; exit ;; esac
@@ -64,7 +67,7 @@ func TestStoreIsDecidedByTrial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := fakeNix(t, refusesDummy, `echo "\"$NIX_REMOTE $*\""`).Eval(t.Context(), scratch, empty(t))
+	out, err := fakeNix(t, refusesDummy, refusesDummy+"\n"+`echo "\"$NIX_REMOTE $*\""`).Eval(t.Context(), scratch, empty(t))
 	if err != nil || !strings.Contains(string(out), "local?root="+scratch+"/root ") || !strings.Contains(string(out), "--read-write-mode") {
 		t.Errorf("Eval() = %s, %v, want a store below %s", out, err, scratch)
 	}
@@ -80,14 +83,19 @@ func TestStoreIsDecidedByTrial(t *testing.T) {
 	}
 }
 
-// What is evaluated as the strictest mode has it needs no trial. What is not has no
-// say in how it is evaluated.
+// What is evaluated as the strictest mode has it needs no trial. Neither it nor what
+// fails has a say in how the next one is evaluated.
 func TestEvalBeforeTrial(t *testing.T) {
+	here, err := Find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	usual, err := here.Mode(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for text, fails := range map[string]bool{"1": false, `throw "no"`: true} {
-		n, err := Find(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := Nix{Version: here.Version, bin: here.bin, trial: new(trial)}
 		e, scratch := empty(t), t.TempDir()
 		if err := os.WriteFile(e.File, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -96,12 +104,78 @@ func TestEvalBeforeTrial(t *testing.T) {
 		if (err != nil) != fails || fails && !errors.As(err, new(*EvalError)) {
 			t.Errorf("%s: Eval() = %q, %v", text, out, err)
 		}
-		if _, err := os.Stat(filepath.Join(scratch, "trial")); (err == nil) != fails {
-			t.Errorf("%s: there was a trial: %t", text, !fails)
+		want := fails || usual != strictest
+		if _, err := os.Stat(filepath.Join(scratch, "trial")); (err == nil) != want || (n.trial.mode != nil) != want {
+			t.Errorf("%s: there was a trial: %t, and it is known: %v", text, err == nil, n.trial.mode)
 		}
-		if n.trial.mode == nil || *n.trial.mode != strictest {
-			t.Errorf("%s: the next one is evaluated by %v", text, n.trial.mode)
+		if n.trial.mode != nil && *n.trial.mode != usual {
+			t.Errorf("%s: the next one is evaluated by %v, want %v", text, n.trial.mode, usual)
 		}
+	}
+}
+
+// A Nix that evaluates one expression with the dummy store, and refuses another one,
+// gets the store that it may write to.
+func TestSuccessIsNoTrial(t *testing.T) {
+	n := fakeNix(t, refusesDummy, `case "$4" in *easy/*) echo 1; exit ;; esac`+"\n"+refusesDummy+"\necho 2\n")
+	easy := filepath.Join(t.TempDir(), "easy")
+	if err := os.Mkdir(easy, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range []Expression{{File: filepath.Join(easy, "image.nix"), Read: []string{easy}}, empty(t)} {
+		if out, err := n.Eval(t.Context(), t.TempDir(), e); err != nil || string(out) != fmt.Sprintln(i+1) {
+			t.Errorf("Eval() = %q, %v, want %d", out, err, i+1)
+		}
+	}
+}
+
+// While an expression is evaluated there is no trial: one that takes all memory
+// would have a say in it.
+func TestTrialIsByItself(t *testing.T) {
+	n := fakeNix(t, ":", `case "$4" in *waits.nix) read -r x <"${4%waits.nix}pipe"; exit 0 ;; esac; echo "error: no" >&2; exit 1`+"\n")
+	if mode, err := (Nix{bin: n.bin, trial: new(trial)}).Mode(t.Context(), t.TempDir()); err != nil || mode != strictest {
+		t.Skipf("nothing is evaluated before a trial on this machine: %v, %v", mode, err)
+	}
+	fails, scratch := empty(t), t.TempDir()
+	waits := Expression{File: filepath.Join(fails.Read[0], "waits.nix"), Read: fails.Read}
+	pipe := filepath.Join(fails.Read[0], "pipe")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	evaluate := func(scratch string, e Expression) chan error {
+		ended := make(chan error, 1)
+		go func() {
+			_, err := n.Eval(t.Context(), scratch, e)
+			ended <- err
+		}()
+		return ended
+	}
+	waiting := evaluate(t.TempDir(), waits)
+	var end *os.File
+	for err := error(syscall.ENXIO); err != nil; end, err = os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0) { // until it is read
+		if len(waiting) > 0 {
+			t.Fatal(<-waiting)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	failing := evaluate(scratch, fails)
+	for len(failing) == 0 && n.trial.mu.TryRLock() { // until somebody wants it alone
+		n.trial.mu.RUnlock()
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-failing:
+		t.Fatalf("it did not wait for the other one: %v", err)
+	case <-time.After(200 * time.Millisecond): // a trial takes less
+	}
+	if _, err := os.Stat(filepath.Join(scratch, "trial")); err == nil {
+		t.Error("a trial while another one is evaluated")
+	}
+	if err := errors.Join(end.Close(), <-waiting); err != nil {
+		t.Error(err)
+	}
+	if err := <-failing; !errors.As(err, new(*EvalError)) {
+		t.Errorf("Eval() = %v, want an EvalError", err)
 	}
 }
 
@@ -112,7 +186,8 @@ func TestWithoutNamespaces(t *testing.T) {
 	if err != nil || mode.Namespaces || mode.Writable || !strings.HasPrefix(mode.String(), "restricted evaluation, without namespaces: ") || mode.Why == "" {
 		t.Errorf("Mode() = %+v, %v", mode, err)
 	}
-	n = fakeNix(t, `echo "error: nothing works" >&2; exit 1`, "")
+	fails := `echo "error: nothing works" >&2; exit 1`
+	n = fakeNix(t, fails, fails)
 	if _, err := n.Eval(t.Context(), t.TempDir(), empty(t)); err == nil || !strings.Contains(err.Error(), "nothing works") {
 		t.Errorf("a Nix that fails every trial: %v", err)
 	}
@@ -129,9 +204,11 @@ func TestEvalKeepsErrorsOfTheExpression(t *testing.T) {
 
 // An evaluation writes to no file, not even in the folder that it has.
 func TestEvalWritesNothing(t *testing.T) {
-	scratch := t.TempDir()
-	out, err := fakeNix(t, ":", "echo x > \"$HOME/file\"\necho 1\n").Eval(t.Context(), scratch, empty(t))
-	if data, _ := os.ReadFile(filepath.Join(scratch, "home/file")); err == nil || len(data) > 0 {
-		t.Errorf("Eval() = %q, %v; %q was written", out, err, data)
+	for _, mode := range []Mode{strictest, {}} {
+		scratch := t.TempDir()
+		out, err := fakeNix(t, ":", "echo x > \"$HOME/file\" && echo 1\n").eval(t.Context(), mode, scratch, empty(t))
+		if data, _ := os.ReadFile(filepath.Join(scratch, "home/file")); err == nil || len(data) > 0 {
+			t.Errorf("%v: eval() = %q, %v; %q was written", mode, out, err, data)
+		}
 	}
 }

@@ -49,20 +49,8 @@ var strictest = Mode{Namespaces: true}
 
 // trial remembers the mode of a Nix.
 type trial struct {
-	mu   sync.Mutex
+	mu   sync.RWMutex // held for reading by what is evaluated before
 	mode *Mode
-}
-
-func (t *trial) done() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.mode != nil
-}
-
-func (t *trial) settle(mode Mode) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.mode = &mode
 }
 
 // What a trial evaluates: a derivation, a source file of it and a text, as in
