@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/nixpkgs-factory/factory/internal/fetch"
 	"github.com/nixpkgs-factory/factory/internal/nix"
@@ -46,6 +47,9 @@ type Substituter struct {
 type Cache struct {
 	caches  []*cache
 	objects flight[nix.StorePath, object]
+
+	mu       sync.Mutex
+	doubtful map[nix.StorePath]int // places of caches with NARs that were not as described
 }
 
 // object is a trusted answer, with the place of the cache that gave it.
@@ -73,6 +77,9 @@ func (c *Cache) Info(ctx context.Context, p nix.StorePath) (nix.PathInfo, error)
 // Forget makes every path be asked for again.
 func (c *Cache) Forget() {
 	c.objects.clear()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.doubtful = nil
 }
 
 func (c *Cache) first(ctx context.Context, p nix.StorePath) (object, error) {
@@ -116,10 +123,17 @@ func (c *Cache) names() string {
 // It comes from the cache that gave the info, which is asked once more if it
 // does not have the NAR or has one of another length: copies of a cache may be
 // a little behind. If it does not deliver then, it comes from a later one with
-// the same NAR. Errors, also those of Read, name the path and the cache.
+// the same NAR. Whoever finds that a NAR is not as described calls the stream's
+// Doubt: the next one comes from a later cache if there is one that has it.
+// Errors, also those of Read, name the path and the cache.
 func (c *Cache) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error) {
 	var failure error
 	o, err := c.first(ctx, info.Path)
+	if err == nil && c.doubts(info.Path, o.place) {
+		if r, err := c.after(ctx, o.place, info); err == nil {
+			return r, nil
+		}
+	}
 	for err == nil {
 		var r io.ReadCloser
 		if r, err = c.open(ctx, o, info); err == nil {
@@ -138,6 +152,36 @@ func (c *Cache) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, erro
 	return nil, fmt.Errorf("%s: %w", info.Path.Base(), failure)
 }
 
+// after opens a NAR of a cache behind a place.
+func (c *Cache) after(ctx context.Context, place int, info nix.PathInfo) (io.ReadCloser, error) {
+	for {
+		o, err := c.find(ctx, info.Path, place+1)
+		if err != nil {
+			return nil, err
+		}
+		if r, err := c.open(ctx, o, info); err == nil {
+			return r, nil
+		}
+		place = o.place
+	}
+}
+
+func (c *Cache) doubt(p nix.StorePath, place int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.doubtful == nil {
+		c.doubtful = map[nix.StorePath]int{}
+	}
+	c.doubtful[p] = place
+}
+
+func (c *Cache) doubts(p nix.StorePath, place int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, found := c.doubtful[p]
+	return found && at == place
+}
+
 func (c *Cache) open(ctx context.Context, o object, info nix.PathInfo) (io.ReadCloser, error) {
 	cache := c.caches[o.place]
 	if o.NarHash != info.NarHash || o.NarSize != info.NarSize {
@@ -146,9 +190,13 @@ func (c *Cache) open(ctx context.Context, o object, info nix.PathInfo) (io.ReadC
 	}
 	nar, err := cache.nar(ctx, o.NARInfo)
 	if errors.Is(err, fetch.ErrNotFound) || errors.Is(err, fetch.ErrTooLarge) {
-		return cache.nar(ctx, o.NARInfo)
+		nar, err = cache.nar(ctx, o.NARInfo)
 	}
-	return nar, err
+	if err != nil {
+		return nil, err
+	}
+	nar.doubt = func() { c.doubt(info.Path, o.place) }
+	return nar, nil
 }
 
 // also adds an error to those before it, in one line.

@@ -21,7 +21,7 @@ import (
 const bufferSize = 128 << 10
 
 // nar opens the NAR of an object that this cache described.
-func (c *cache) nar(ctx context.Context, info nix.NARInfo) (io.ReadCloser, error) {
+func (c *cache) nar(ctx context.Context, info nix.NARInfo) (*narReader, error) {
 	where, err := c.narURL(info.URL)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.name, said.Error(err))
@@ -105,6 +105,7 @@ type narReader struct {
 	plain   io.Reader
 	left    int64 // bytes to come
 	err     error
+	doubt   func() // tells that the NAR is not as described
 
 	decoders []io.Closer // plain is the last one, if there is one
 }
@@ -120,6 +121,9 @@ func (r *narReader) Close() error {
 
 // From returns the address of the NAR, for messages.
 func (r *narReader) From() string { return r.where }
+
+// Doubt says that the NAR is not as described.
+func (r *narReader) Doubt() { r.doubt() }
 
 // Read reads on. With the last byte of the NAR it looks whether both streams end there.
 func (r *narReader) Read(p []byte) (int, error) {

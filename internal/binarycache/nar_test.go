@@ -393,6 +393,41 @@ func TestNARFromALaterCache(t *testing.T) {
 	}
 }
 
+// A NAR that is not as described is not taken from the same cache again, if another one has it.
+func TestDoubtfulNAR(t *testing.T) {
+	good := narOf(t, helloBase, []byte("a NAR"), signer)
+	file := good.Path.Digest() + ".narinfo"
+	for _, tt := range []struct {
+		what string
+		next []map[string]string // caches behind the first one, which has a wrong NAR
+		want string
+	}{
+		{"the next one has it", []map[string]string{{file: text(t, good), "nar/x.nar": "a NAR"}}, "a NAR"},
+		{"the last one has it", []map[string]string{{file: text(t, good)}, {file: text(t, good), "nar/x.nar": "a NAR"}}, "a NAR"},
+		{"no other has it", []map[string]string{{file: text(t, good)}}, "wrong"},
+		{"there is no other", nil, "wrong"},
+	} {
+		subs := []Substituter{serve(t, map[string]string{file: text(t, good), "nar/x.nar": "wrong"}).trusting(signer)}
+		for _, content := range tt.next {
+			subs = append(subs, serve(t, content).trusting(signer))
+		}
+		c := ask(subs...)
+		for i, want := range []string{"wrong", "wrong", tt.want} {
+			r, err := c.NAR(t.Context(), good.PathInfo)
+			if err != nil {
+				t.Fatalf("%s: %v", tt.what, err)
+			}
+			if got, err := io.ReadAll(r); err != nil || string(got) != want {
+				t.Errorf("%s: NAR %d = %q, %v, want %q", tt.what, i, got, err, want)
+			}
+			if i == 1 {
+				r.(interface{ Doubt() }).Doubt()
+			}
+			r.Close()
+		}
+	}
+}
+
 func TestNAROfAnUnknownPath(t *testing.T) {
 	s := serve(t, nil)
 	info := narOf(t, helloBase, []byte("a NAR"), signer).PathInfo

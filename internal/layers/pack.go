@@ -19,7 +19,8 @@ import (
 
 // NARs opens the NAR of a store object. The bytes need not be checked: Packer
 // holds them against the object's size and hash. A stream that has a method
-// From() string is named by it in errors.
+// From() string is named by it in errors; one that has a method Doubt() is told by
+// that if it is not what it should be.
 type NARs interface {
 	NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error)
 }
@@ -95,7 +96,12 @@ func unpackNAR(ctx context.Context, nars NARs, object nix.PathInfo, a *archive, 
 		return err
 	}
 	defer stream.Close()
-	corrupt := func(err error) error { return &CorruptError{Path: object.Path, From: origin(stream), Err: err} }
+	corrupt := func(err error) error {
+		if s, ok := stream.(interface{ Doubt() }); ok && ctx.Err() == nil {
+			s.Doubt()
+		}
+		return &CorruptError{Path: object.Path, From: origin(stream), Err: err}
+	}
 	sum := sha256.New()
 	r := nar.NewReader(io.TeeReader(stream, sum), object.NarSize)
 	for {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/nixpkgs-factory/factory/internal/nix"
 	"github.com/nixpkgs-factory/factory/internal/nix/nar"
+	"github.com/nixpkgs-factory/factory/internal/progress"
 )
 
 // object returns the path info of a store path whose digest is made from seed.
@@ -227,6 +228,47 @@ func TestObjectsFetchesACorruptNAROnceMore(t *testing.T) {
 	}
 	if _, err := p.Objects(t.Context(), memory{good.Path: {bad, bad, goodNAR}}, []nix.PathInfo{good}, nil); err == nil {
 		t.Error("two corrupt answers: no error")
+	}
+}
+
+// doubted are caches of which the first one has a wrong NAR, and is not asked again
+// once it was told so.
+type doubted struct {
+	nars   [][]byte
+	doubts int
+}
+
+type doubtedNAR struct {
+	io.Reader
+	of *doubted
+}
+
+func (d *doubted) NAR(context.Context, nix.PathInfo) (io.ReadCloser, error) {
+	return &doubtedNAR{bytes.NewReader(d.nars[d.doubts]), d}, nil
+}
+
+func (n *doubtedNAR) Doubt()       { n.of.doubts++ }
+func (n *doubtedNAR) Close() error { return nil }
+
+type shown struct{ progress.Task }
+
+func (shown) Add(int64) {}
+
+type counting struct{ *doubted }
+
+func (c counting) NAR(ctx context.Context, info nix.PathInfo) (io.ReadCloser, error) {
+	rc, err := c.doubted.NAR(ctx, info)
+	return progress.Count(rc, shown{}), err
+}
+
+func TestObjectsDoubtsACorruptNAR(t *testing.T) {
+	good, goodNAR := packed(t, 1, "good", dir(""), file("a", "aaaa"))
+	for what, bad := range map[string][]byte{"another": bytes.Replace(goodNAR, []byte("aaaa"), []byte("bbbb"), 1), "cut off": goodNAR[:99]} {
+		d := &doubted{nars: [][]byte{bad, goodNAR}}
+		p := Packer{Dir: t.TempDir()}
+		if _, err := p.Objects(t.Context(), counting{d}, []nix.PathInfo{good}, nil); err != nil || d.doubts != 1 {
+			t.Errorf("%s: %v after %d doubts, want one", what, err, d.doubts)
+		}
 	}
 }
 

@@ -50,3 +50,10 @@ func (c counted) From() string {
 	}
 	return ""
 }
+
+// Doubt hands on what readers have to say of a stream.
+func (c counted) Doubt() {
+	if s, ok := c.ReadCloser.(interface{ Doubt() }); ok {
+		s.Doubt()
+	}
+}
