@@ -26,12 +26,15 @@ func (a *app) doctorCommand() *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check Nix, upstream, caches, registries and state, and say what to do",
+		Short: "Check Nix, upstream, caches, registries, keys and state, and say what to do",
 		Long: `Looks at everything a cycle needs and says what is wrong and what to do about it:
 the configuration, the image folder, Nix, the API and its rate limit, the binary
-caches, push access to the registries; and whether files can be written where the
-state, unfinished work and layouts go. Publishes nothing and leaves nothing behind:
-an upload to a registry is begun and called off, files are removed again.
+caches, push access to the registries; whether files can be written where the state,
+unfinished work and layouts go; the key that images are signed by, and the binary
+caches that are filled. Publishes nothing and leaves nothing behind: an upload to a
+registry is begun and called off, files are removed again. An Attic server is asked
+whether the token may push; of Cachix and other stores it looks for what a push needs
+on this machine, for these cannot be asked without a change.
 
 JSON: [{check, ok, detail, advice}]. Exit code 1 if anything is wrong.`,
 		Example: `  factory doctor`,
@@ -98,7 +101,8 @@ func (a *app) examine(ctx context.Context, c config.Config) []finding {
 	for _, dest := range c.Publish {
 		findings = append(findings, a.examineDestination(ctx, c, dest))
 	}
-	return findings
+	findings = append(findings, a.examineSigning(c)...)
+	return append(findings, a.examineUploads(ctx, c)...)
 }
 
 // judge makes a finding of an error and of what to do about it.

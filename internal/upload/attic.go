@@ -74,26 +74,36 @@ func (a Attic) Name() string {
 // Push uploads what the cache misses. An object that the server does not take
 // does not keep back the others; a server that takes none does.
 func (a Attic) Push(ctx context.Context, infos []nix.PathInfo, objects Objects) (Report, error) {
+	s, end, err := a.begin()
+	if err != nil {
+		return Report{}, err
+	}
+	defer end()
+	report, err := s.push(ctx, infos, objects)
+	return report, conceal(err, s.Token)
+}
+
+// begin makes a session, unless it can be seen that nobody would talk to us.
+func (a Attic) begin() (*session, func(), error) {
 	base, err := a.base()
 	a.Token = strings.TrimSpace(a.Token) // variables are often set from files
 	switch {
 	case err != nil:
-		return Report{}, err
+		return nil, nil, err
 	case a.Token == "":
-		return Report{}, &NotPushed{"ATTIC_TOKEN is not set"}
+		return nil, nil, &NotPushed{"ATTIC_TOKEN is not set"}
 	case !plain(a.Token) || strings.Contains(a.Token, " "):
-		return Report{}, errors.New("ATTIC_TOKEN is not a token: it has a space or a character that no token has")
+		return nil, nil, errors.New("ATTIC_TOKEN is not a token: it has a space or a character that no token has")
 	}
+	end := func() {}
 	if a.Client == nil {
 		a.Client = fetch.New(fetch.Options{})
-		defer a.Client.CloseIdleConnections()
+		end = a.Client.CloseIdleConnections
 	}
-	s := &session{Attic: a, api: base}
-	report, err := s.push(ctx, infos, objects)
-	return report, conceal(err, a.Token)
+	return &session{Attic: a, api: base}, end, nil
 }
 
-// session is a Push under way.
+// session is a Push or a Probe under way.
 type session struct {
 	Attic
 	api *url.URL // with a slash at the end

@@ -46,15 +46,9 @@ func (c Cachix) Name() string { return "cachix " + c.Cache }
 
 // Push adds what the machine's store lacks to it, and runs cachix push.
 func (c Cachix) Push(ctx context.Context, infos []nix.PathInfo, objects Objects) (Report, error) {
-	if err := c.Check(); err != nil {
+	token, err := c.ready()
+	if err != nil {
 		return Report{}, err
-	}
-	token := strings.TrimSpace(c.Token)
-	if token == "" {
-		return Report{}, &NotPushed{"CACHIX_AUTH_TOKEN is not set"}
-	}
-	if _, err := exec.LookPath("cachix"); errors.Is(err, exec.ErrNotFound) {
-		return Report{}, &NotPushed{"cachix is not on PATH"}
 	}
 	chosen, others := foreign(infos, c.Upstream)
 	report := Report{Upstream: others}
@@ -78,4 +72,19 @@ func (c Cachix) Push(ctx context.Context, infos []nix.PathInfo, objects Objects)
 	}
 	report.Pushed, report.Bytes = len(chosen), size(chosen)
 	return report, nil
+}
+
+// ready returns the token, if all is there that a push needs.
+func (c Cachix) ready() (token string, err error) {
+	if err := c.Check(); err != nil {
+		return "", err
+	}
+	token = strings.TrimSpace(c.Token)
+	if token == "" {
+		return "", &NotPushed{"CACHIX_AUTH_TOKEN is not set"}
+	}
+	if _, err := exec.LookPath("cachix"); errors.Is(err, exec.ErrNotFound) {
+		return "", &NotPushed{"cachix is not on PATH"}
+	}
+	return token, nil
 }
