@@ -95,16 +95,29 @@ func (r *remoteRepository) get(ctx context.Context, tag string) (*remote.Descrip
 	if err != nil {
 		return nil, readable(err)
 	}
-	if !desc.MediaType.IsIndex() && !desc.MediaType.IsImage() {
-		// Some registries say text/plain, but the manifest has it, too.
-		var m struct {
-			MediaType types.MediaType `json:"mediaType"`
-		}
-		if json.Unmarshal(desc.Manifest, &m) == nil && m.MediaType != "" {
-			desc.MediaType = m.MediaType
-		}
-	}
+	desc.MediaType = typeOf(desc.MediaType, desc.Manifest)
 	return desc, nil
+}
+
+// typeOf is the type of a manifest. Some registries say text/plain, some add a charset;
+// then it is what the manifest says of itself or, for it need not, what it has.
+func typeOf(said types.MediaType, manifest []byte) types.MediaType {
+	plain, _, _ := strings.Cut(string(said), ";")
+	if media := types.MediaType(strings.TrimSpace(plain)); media.IsIndex() || media.IsImage() {
+		return media
+	}
+	var m named
+	switch err := json.Unmarshal(manifest, &m); {
+	case err != nil:
+		return said
+	case m.MediaType != "":
+		return m.MediaType
+	case m.Manifests != nil && m.Config == nil && m.Layers == nil:
+		return types.OCIImageIndex
+	case m.Config != nil && m.Manifests == nil:
+		return types.OCIManifestSchema1
+	}
+	return said
 }
 
 func (r *remoteRepository) Describe(ctx context.Context, tag string) (v1.Descriptor, error) {
