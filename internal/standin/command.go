@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	programs "github.com/nixpkgs-factory/factory/internal/run"
 )
 
 // A command is a program to run to its end, in an environment of its own.
@@ -36,7 +38,7 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 	// The kernel sends the signal when the thread that started the child ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = programs.DiesWithUs()
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

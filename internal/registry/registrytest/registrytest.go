@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	programs "github.com/nixpkgs-factory/factory/internal/run"
 )
 
 // Options are how a registry is started.
@@ -43,7 +45,7 @@ func Start(t testing.TB, o Options) string {
 	var log bytes.Buffer
 	cmd := exec.Command(program, "serve", file)
 	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = programs.DiesWithUs()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
