@@ -114,6 +114,27 @@ func TestEvalBeforeTrial(t *testing.T) {
 	}
 }
 
+// What failed in the mode that the trial finds right is not evaluated a second time.
+func TestEvalFailsOnce(t *testing.T) {
+	e := empty(t)
+	pipe := filepath.Join(e.Read[0], "pipe")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	times, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer times.Close()
+	if _, err := times.WriteString("the first time\nthe second time\n"); err != nil {
+		t.Fatal(err)
+	}
+	n := fakeNix(t, ":", `read -r time <"${4%image.nix}pipe"; echo "error: $time" >&2; exit 1`+"\n")
+	if _, err := n.Eval(t.Context(), t.TempDir(), e); err == nil || !strings.Contains(err.Error(), "the first time") {
+		t.Errorf("Eval() = %v, want the error of the first time", err)
+	}
+}
+
 // A Nix that evaluates one expression with the dummy store, and refuses another one,
 // gets the store that it may write to.
 func TestSuccessIsNoTrial(t *testing.T) {

@@ -27,9 +27,9 @@ const (
 	// tarFormat changes when the same objects are to give other tar bytes.
 	tarFormat = 1
 
-	// What gzip is for: store paths of tools stay the same from commit to commit, so
-	// their layers are made and moved seldom, but then all at once, and somebody waits.
-	// All else moves with each commit, or belongs to others.
+	// How hard gzip tries. Store paths of tools stay the same from commit to commit: their
+	// layers are made and moved seldom, but then all at once, and somebody waits. All else
+	// moves with each commit, or belongs to others. docs/performance.md has the numbers.
 	gzipTools effort = 3
 	gzipOther effort = 6
 	gzipBlock        = 1 << 20
@@ -44,7 +44,7 @@ const (
 	compressVersion = "v1.20.3"
 )
 
-// effort is a level of gzip. zstd has one only.
+// effort is a level of gzip. It is of no effect on zstd, which has one for all.
 type effort int
 
 // Identity names everything that decides how a tar archive's content becomes a
